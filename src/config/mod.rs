@@ -1,0 +1,200 @@
+//! `gateway.toml` as values that are already right.
+//!
+//! `file` is the text as written, `validate` turns it into [`Config`] and collects every problem on the way,
+//! `secret` resolves `{ env = … }` and `{ file = … }`. Only `app` and `cli` read this; components get settings
+//! of their own, so that none depends on the shape of the file.
+
+pub mod document;
+pub mod file;
+pub mod problem;
+pub mod secret;
+pub mod validate;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::identity::password::PasswordPolicy;
+use crate::identity::signing_keys::Algorithm;
+use crate::identity::user::Role;
+use crate::limit::RequestLimits;
+use crate::policy::route::Route;
+
+/// The whole configuration, valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[store]`: the database URL; relative SQLite paths are already under the data directory.
+    pub store: Store,
+    /// `[revocation]`; none means the embedded set in memory.
+    pub revocation: Option<Revocation>,
+    /// `[upstreams.*]`, by name.
+    pub upstreams: Vec<Upstream>,
+    /// `[[routes]]`, in the order of the file.
+    pub routes: Vec<Route>,
+    /// `[identity_headers]`
+    pub identity_headers: IdentityHeaders,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
+    /// Where relative paths live.
+    pub data_dir: PathBuf,
+}
+
+/// `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Addresses for clients.
+    pub listen: Vec<SocketAddr>,
+    /// Address of the admin listener; none switches it off.
+    pub admin: Option<SocketAddr>,
+    /// Proxy threads.
+    pub threads: usize,
+    /// Peers whose `X-Forwarded-For` is believed. Empty by default.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Sizes.
+    pub limits: RequestLimits,
+    /// From the first byte awaited to the end of the header section.
+    pub header_timeout: Duration,
+    /// How long a client connection may stay idle between requests.
+    pub idle_timeout: Duration,
+    /// The longest pause between two reads of a request body, and between two writes of a response.
+    pub body_timeout: Duration,
+    /// After SIGTERM: how long to keep accepting while not ready, so that load balancers notice.
+    pub drain_delay: Duration,
+    /// After that: how long requests in flight may take.
+    pub drain_timeout: Duration,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// Path prefix of the API, without trailing slash: `/auth`.
+    pub prefix: String,
+    /// `iss` of our tokens.
+    pub issuer: String,
+    /// `aud` of our tokens.
+    pub audience: String,
+    /// Life of an access token.
+    pub access_token: Duration,
+    /// Life of a refresh token.
+    pub refresh_token: Duration,
+    /// Life of a session, however often refreshed.
+    pub session_max: Duration,
+    /// How long the predecessor of a refresh token is answered with its successor.
+    pub rotation_grace: Duration,
+    /// Allowed difference between this clock and the issuer's.
+    pub clock_skew: Duration,
+    /// Who may register.
+    pub registration: Registration,
+    /// Roles that every new user gets.
+    pub default_roles: BTreeSet<Role>,
+    /// Roles that a new user may ask for.
+    pub self_assigned_roles: BTreeSet<Role>,
+    /// Rules and hashing parameters for passwords.
+    pub password: PasswordPolicy,
+    /// Parallel password hashes.
+    pub hash_workers: usize,
+    /// Hashes that may wait for a worker; beyond it, 503.
+    pub hash_queue: usize,
+    /// Algorithm for new signing keys.
+    pub algorithm: Algorithm,
+    /// The file that holds signing keys and the refresh key (mode 0600).
+    pub keys: PathBuf,
+    /// How long a rotated-in key is only published before it signs.
+    pub key_activation: Duration,
+}
+
+/// Who may register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// Anyone.
+    Open,
+    /// Nobody: users are added by the command line.
+    Closed,
+}
+
+/// `[store]`
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// `sqlite:…`, `postgres://…` or `mysql://…`.
+    pub url: SecretString,
+    /// Connections in the pool.
+    pub connections_max: u32,
+}
+
+/// `[revocation]`
+#[derive(Debug, Clone)]
+pub struct Revocation {
+    /// `redis://…` or `rediss://…`.
+    pub url: SecretString,
+    /// How long a look-up may take before the answer is "not known".
+    pub deadline: Duration,
+    /// Put before every key.
+    pub prefix: String,
+}
+
+/// `[upstreams.NAME]`
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// What routes call it.
+    pub name: Arc<str>,
+    /// Its servers.
+    pub servers: Vec<UpstreamServer>,
+    /// TCP (and TLS) connection.
+    pub connect_timeout: Duration,
+    /// The longest wait for the next bytes of a response.
+    pub read_timeout: Duration,
+    /// The longest wait for the upstream to accept bytes.
+    pub write_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Retries of a safe request that reached no upstream application: 0 or 1.
+    pub retries: u8,
+}
+
+/// One server of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamServer {
+    /// Host name or IP address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// For `https://`: the name that its certificate must carry.
+    pub tls_name: Option<String>,
+}
+
+/// `[identity_headers]`: the header names, lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityHeaders {
+    /// `sub`
+    pub subject: String,
+    /// User name as typed.
+    pub username: String,
+    /// Address as typed.
+    pub email: String,
+    /// Comma-separated roles.
+    pub roles: String,
+    /// `sid`
+    pub session: String,
+    /// `iss`
+    pub issuer: String,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// Lines of JSON, or text for people.
+    pub json: bool,
+    /// `error`, `warn`, `info`, `debug`.
+    pub level: tracing::level_filters::LevelFilter,
+    /// One line per request.
+    pub access_log: bool,
+}

@@ -1,0 +1,3 @@
+//! The executable: arguments, logging, exit code; nothing else.
+
+fn main() {}

@@ -1,0 +1,237 @@
+//! REMEMBER: what the rest of the gateway asks of a store, as traits, and the adapters that answer.
+//!
+//! Every method takes its instants as arguments: no adapter reads a clock, and no SQL uses `now()`. What a
+//! method acknowledges is durable. Callers decide on [`StoreError`]'s kind and never see a database's type.
+
+pub mod key_file;
+pub mod memory;
+pub mod redis;
+pub mod sql;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::identity::TokenFacts;
+use crate::identity::password::PasswordHash;
+use crate::identity::session::{Session, SessionId};
+use crate::identity::user::{LoginName, Role, User, UserId};
+
+/// What went wrong in a store, by what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not reachable, too slow, or full. Trying later may work.
+    #[error("the {store} store is unavailable")]
+    Unavailable {
+        /// Which store: `sql` or `redis`.
+        store: &'static str,
+        /// The driver's own error, for the log.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A uniqueness rule refused the write.
+    #[error("{0} is taken")]
+    Conflict(Unique),
+    /// A row does not mean what this version expects; retrying cannot help.
+    #[error("the {store} store holds data this version cannot read: {what}")]
+    Corrupt {
+        /// Which store.
+        store: &'static str,
+        /// Which row or value, without secrets.
+        what: String,
+    },
+}
+
+/// What must be unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unique {
+    /// A user's canonical name.
+    Username,
+    /// A user's canonical address.
+    Email,
+}
+
+impl std::fmt::Display for Unique {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Username => "the username",
+            Self::Email => "the email",
+        })
+    }
+}
+
+/// One revocation as SQL remembers it and Redis publishes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// What is revoked.
+    pub covers: Covers,
+    /// When the record may be forgotten: every token it covers has expired by then, skew included.
+    pub expires_at: Timestamp,
+}
+
+/// What a revocation covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Covers {
+    /// One access token, by its `jti` (UUID text for our own tokens).
+    Token(Box<str>),
+    /// Every access token of a session.
+    Session(SessionId),
+    /// Every token of a subject issued (JWT `iat`) before an instant.
+    Principal {
+        /// JWT `iss`.
+        issuer: Box<str>,
+        /// JWT `sub`.
+        subject: Box<str>,
+        /// Tokens with `iat` strictly before this are revoked.
+        before: Timestamp,
+    },
+}
+
+/// Which kind of record a revoked token was found under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokedBy {
+    /// Its own `jti`.
+    Token,
+    /// Its session.
+    Session,
+    /// All of its subject's tokens up to an instant.
+    Principal,
+}
+
+/// A user as it is registered, with the hash that never leaves the store except to be verified.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// The user.
+    pub user: User,
+    /// The password's hash.
+    pub password: PasswordHash,
+}
+
+/// One page of a listing, in ascending order of id.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<Id> {
+    /// Only rows after this id.
+    pub after: Option<Id>,
+    /// At most this many rows.
+    pub limit: u32,
+}
+
+/// Users and their password hashes.
+#[async_trait]
+pub trait Users: Send + Sync {
+    /// Adds a user; [`StoreError::Conflict`] if its name or address is taken in any case.
+    async fn add(&self, new: &NewUser) -> Result<(), StoreError>;
+    /// The user with this id.
+    async fn find(&self, id: UserId) -> Result<Option<User>, StoreError>;
+    /// The user with this name or address, compared in canonical form, and their hash.
+    async fn find_by_login(&self, login: &LoginName) -> Result<Option<(User, PasswordHash)>, StoreError>;
+    /// The hash of this user's password.
+    async fn password(&self, id: UserId) -> Result<Option<PasswordHash>, StoreError>;
+    /// A page of users.
+    async fn list(&self, page: Page<UserId>) -> Result<Vec<User>, StoreError>;
+    /// Replaces the hash if it still equals `expected`; false if it changed meanwhile (an upgrade must not undo a change).
+    async fn upgrade_password(&self, id: UserId, expected: &PasswordHash, upgraded: &PasswordHash) -> Result<bool, StoreError>;
+    /// Replaces the roles; false if there is no such user.
+    async fn set_roles(&self, id: UserId, roles: &BTreeSet<Role>) -> Result<bool, StoreError>;
+    /// Changes the profile names; false if there is no such user.
+    async fn set_names(&self, id: UserId, given_name: Option<&str>, family_name: Option<&str>) -> Result<bool, StoreError>;
+}
+
+/// Why and what ends when sessions end. Written in one transaction with the rows it ends.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// When.
+    pub at: Timestamp,
+    /// The records to write beside it, so that a crash after the commit cannot lose them.
+    pub revocations: Vec<Revocation>,
+}
+
+/// A compare-and-swap on a session's generation.
+#[derive(Debug, Clone)]
+pub struct Advance {
+    /// Which session.
+    pub session: SessionId,
+    /// The generation it must still have.
+    pub from: u32,
+    /// The generation it then has: `from + 1`.
+    pub to: u32,
+    /// The `jti` of the access token issued with `to`.
+    pub jti: Uuid,
+    /// When.
+    pub at: Timestamp,
+    /// When the new refresh token expires.
+    pub refresh_expires_at: Timestamp,
+}
+
+/// Sessions and their refresh chains. Every ending writes its revocations in the same transaction.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Opens a session at generation 0, whose access token is `jti`.
+    async fn open(&self, session: &Session, jti: Uuid) -> Result<(), StoreError>;
+    /// The session, ended or not.
+    async fn find(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
+    /// A user's live sessions at `now`, newest first.
+    async fn live(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError>;
+    /// Moves the generation; false if another caller moved it first or the session has ended.
+    async fn advance(&self, advance: &Advance) -> Result<bool, StoreError>;
+    /// Ends one session. Idempotent: the revocations are (re)written even if it had ended.
+    async fn end(&self, id: SessionId, ending: &Ending) -> Result<(), StoreError>;
+    /// Ends all of a user's live sessions except one.
+    async fn end_all(&self, user: UserId, except: Option<SessionId>, ending: &Ending) -> Result<(), StoreError>;
+    /// Replaces the password and ends all sessions except one, in one transaction.
+    async fn change_password(
+        &self,
+        user: UserId,
+        password: &PasswordHash,
+        except: Option<SessionId>,
+        ending: &Ending,
+    ) -> Result<(), StoreError>;
+    /// Disables or enables a user; disabling ends all sessions in the same transaction. False if there is no such user.
+    async fn set_disabled(&self, user: UserId, disabled: bool, ending: &Ending) -> Result<bool, StoreError>;
+    /// Forgets sessions (and their chains) that ended or expired before `before`, at most `limit`; returns how many.
+    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// The record of revocations: what Redis or memory is rebuilt from.
+#[async_trait]
+pub trait RevocationLog: Send + Sync {
+    /// Remembers revocations that end no session (a single token).
+    async fn record(&self, revocations: &[Revocation]) -> Result<(), StoreError>;
+    /// Unexpired revocations with a sequence number greater than `after`, ascending, at most `limit`.
+    async fn unexpired(&self, now: Timestamp, after: i64, limit: u32) -> Result<Vec<(i64, Revocation)>, StoreError>;
+    /// Forgets what expired before `before`, at most `limit`; returns how many.
+    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// The fast copy of the revoked set, asked on every proxied request: Redis, or this process' memory.
+#[async_trait]
+pub trait RevokedSet: Send + Sync {
+    /// Whether any record covers the token. At most one round trip.
+    ///
+    /// An error means "not known", never "not revoked": also when the set has lost its contents.
+    async fn lookup(&self, token: &TokenFacts) -> Result<Option<RevokedBy>, StoreError>;
+    /// Adds records, each with the rest of its life at `now`; durable as far as the set can be.
+    async fn publish(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError>;
+    /// Begins a rebuild: after it, the set's owner publishes every unexpired record, then calls `finish_rebuild`.
+    async fn begin_rebuild(&self) -> Result<RebuildTicket, StoreError>;
+    /// Declares the set complete again. Fails if the set lost its contents once more since `begin_rebuild`.
+    async fn finish_rebuild(&self, ticket: RebuildTicket) -> Result<(), StoreError>;
+    /// Resolves when the set is known to have lost its contents (or never had them) and needs a rebuild.
+    async fn needs_rebuild(&self);
+}
+
+/// Names one rebuild of a [`RevokedSet`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebuildTicket(pub String);
+
+/// Whether a store answers, for `/readyz`.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// The name shown when it is missing: `sql`, `redis`.
+    fn name(&self) -> &'static str;
+    /// Asks the store the cheapest question it has.
+    async fn probe(&self) -> Result<(), StoreError>;
+}
