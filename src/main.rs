@@ -1,3 +1,12 @@
-//! The executable: arguments, logging, exit code; nothing else.
+//! The executable: an allocator, and the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Requests allocate and free on different threads, which this allocator does with fewer instructions than the
+/// system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    portcullis::cli::main()
+}

@@ -1,1 +1,107 @@
-//! To be written.
+//! The gateway's own API as an axum router: `http::Request` in, `http::Response` out; it knows no proxy and no store.
+//!
+//! Every endpoint is in `endpoints`, which is at once the router and its OpenAPI document, so neither can have
+//! what the other lacks. Bodies stand beside their handlers.
+
+pub mod body;
+pub mod context;
+pub mod discovery;
+pub mod login;
+pub mod me;
+pub mod password;
+pub mod problem;
+pub mod register;
+pub mod sessions;
+pub mod verify;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware;
+use axum::response::Response;
+use bytes::Bytes;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::auth::Auth;
+use crate::auth::authenticate::Authenticator;
+use crate::identity::Principal;
+use crate::reason::Reason;
+use problem::Problem;
+
+/// What the API is told about its surroundings.
+#[derive(Clone)]
+pub struct ApiSettings {
+    /// Path prefix of every endpoint but the well-known ones, without trailing slash: `/auth`.
+    pub prefix: String,
+    /// The largest request body, in bytes; larger is 413.
+    pub body_bytes_max: usize,
+    /// The identity headers of a principal, as `forwarding` sets them: `/verify` answers with the very same ones.
+    pub identity_headers: IdentityHeaders,
+}
+
+/// Yields the identity headers of a principal.
+pub type IdentityHeaders = Arc<dyn Fn(&Principal) -> Vec<(HeaderName, HeaderValue)> + Send + Sync>;
+
+impl fmt::Debug for ApiSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiSettings")
+            .field("prefix", &self.prefix)
+            .field("body_bytes_max", &self.body_bytes_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What handlers share.
+struct Api {
+    auth: Arc<Auth>,
+    authenticator: Arc<Authenticator>,
+    settings: ApiSettings,
+    /// The OpenAPI document, rendered once.
+    document: Bytes,
+}
+
+type Shared = axum::extract::State<Arc<Api>>;
+
+/// Every endpoint: the router, and the document made from the same list.
+fn endpoints(prefix: &str) -> OpenApiRouter<Arc<Api>> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(register::register))
+        .routes(routes!(login::login))
+        .routes(routes!(login::refresh))
+        .routes(routes!(login::logout))
+        .routes(routes!(login::logout_all))
+        .routes(routes!(verify::verify))
+        .routes(routes!(me::show, me::change))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(password::change))
+        .routes(routes!(discovery::openapi));
+    let root = OpenApiRouter::with_openapi(discovery::Document::openapi());
+    root.nest(prefix, api).routes(routes!(discovery::jwks))
+}
+
+/// The API as a service. Requests must carry a [`context::RequestContext`] as an extension.
+pub fn router(auth: Arc<Auth>, authenticator: Arc<Authenticator>, settings: ApiSettings) -> Router {
+    let (router, document) = endpoints(&settings.prefix).split_for_parts();
+    let document = document.to_json().expect("an OpenAPI document is made of strings and lists").into();
+    let limit = DefaultBodyLimit::max(settings.body_bytes_max);
+    router
+        .fallback(async || Problem::new(Reason::NotFound))
+        .method_not_allowed_fallback(async || Problem::new(Reason::MethodNotAllowed))
+        .layer(limit)
+        .layer(middleware::map_response(uncached))
+        .with_state(Arc::new(Api { auth, authenticator, settings, document }))
+}
+
+/// Nothing here may be stored by a cache unless its handler says so: tokens and profiles least of all.
+async fn uncached(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,1 +1,367 @@
-//! To be written.
+//! `gateway.toml` as it is written: names, types and defaults, nothing checked beyond them.
+//!
+//! Serde reads it, schemars makes the JSON Schema of it that editors and the structural check use. Every field
+//! has a default here, also those that the schema requires (`extend`): a value that is missing or wrong is reported, and
+//! the rest of the file is still checked against it. Documentation comments become the schema's descriptions.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::secret::SecretText;
+use super::units::{DurationText, SizeText};
+
+/// The configuration of a Portcullis gateway.
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["routes"]))]
+pub struct File {
+    /// Listeners, limits and timeouts towards clients.
+    pub server: Server,
+    /// The gateway's own API, sessions and tokens.
+    pub auth: Auth,
+    /// The database of users, sessions and revocations.
+    pub store: Store,
+    /// The set of revoked tokens that every request is checked against.
+    pub revocation: Revocation,
+    /// The services behind the gateway, by name.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// Which request goes where, and who may send it.
+    pub routes: Vec<Route>,
+    /// The headers that tell an upstream who is calling.
+    pub identity_headers: IdentityHeaders,
+    /// Logs.
+    pub telemetry: Telemetry,
+}
+
+/// `[server]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Addresses for clients, each `IP:PORT`.
+    pub listen: Vec<String>,
+    /// Address of the admin listener (health, metrics), or "off".
+    pub admin: String,
+    /// Proxy threads; as many as there are cores unless set.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u16>,
+    /// Networks whose `X-Forwarded-For` is believed, in CIDR notation.
+    pub trusted_proxies: Vec<String>,
+    /// From the first byte awaited to the end of the header section.
+    pub header_timeout: DurationText,
+    /// How long a client connection may stay idle between requests.
+    pub idle_timeout: DurationText,
+    /// The longest pause within a request body, and within a response that the client reads.
+    pub body_timeout: DurationText,
+    /// After SIGTERM: how long to keep serving while `/readyz` says no.
+    pub drain_delay: DurationText,
+    /// After that: how long requests in flight may take.
+    pub drain_timeout: DurationText,
+    /// Sizes beyond which a request is refused.
+    pub limits: Limits,
+}
+
+/// `[server.limits]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The longest request target (path and query); longer is 414.
+    pub target: SizeText,
+    /// The largest header section; larger is 431.
+    pub headers: SizeText,
+    /// The most header fields; more is 431.
+    #[schemars(range(min = 1, max = 4096))]
+    pub header_count: u16,
+    /// The largest request body, unless its route says otherwise; larger is 413.
+    pub body: SizeText,
+    /// The largest body of the gateway's own API; larger is 413.
+    pub auth_body: SizeText,
+}
+
+/// `[auth]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Path prefix of the gateway's own API.
+    pub prefix: String,
+    /// `iss` of our tokens.
+    pub issuer: String,
+    /// `aud` of our tokens.
+    pub audience: String,
+    /// Life of an access token.
+    pub access_token: DurationText,
+    /// Life of a refresh token.
+    pub refresh_token: DurationText,
+    /// Life of a session, however often it is refreshed.
+    pub session_max: DurationText,
+    /// How long the predecessor of a refresh token is answered with its successor.
+    pub rotation_grace: DurationText,
+    /// How far the clocks of two replicas may differ.
+    pub clock_skew: DurationText,
+    /// Who may register.
+    pub registration: Registration,
+    /// Roles that every new user gets.
+    pub default_roles: Vec<String>,
+    /// Roles that whoever registers may ask for.
+    pub self_assigned_roles: Vec<String>,
+    /// Rules and hashing for passwords.
+    pub password: Password,
+    /// Signing keys.
+    pub signing: Signing,
+}
+
+/// Who may register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Registration {
+    /// Anyone.
+    Open,
+    /// Nobody: users are added with `portcullis user add`.
+    Closed,
+}
+
+/// `[auth.password]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Password {
+    /// How new passwords are hashed.
+    pub algorithm: PasswordAlgorithm,
+    /// The fewest characters.
+    pub min_length: u32,
+    /// argon2id: memory per hash.
+    pub argon2_memory: SizeText,
+    /// argon2id: passes over the memory.
+    pub argon2_passes: u32,
+    /// argon2id: lanes.
+    pub argon2_lanes: u32,
+    /// bcrypt: log2 of the rounds.
+    pub bcrypt_cost: u32,
+    /// Hashes computed at the same time; half the cores unless set.
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u16>,
+    /// Hashes that may wait for a worker; beyond it, 503.
+    #[schemars(range(min = 1, max = 65535))]
+    pub queue: u32,
+}
+
+/// How new passwords are hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum PasswordAlgorithm {
+    /// RFC 9106.
+    Argon2id,
+    /// For databases whose hashes other systems must read.
+    Bcrypt,
+}
+
+/// `[auth.signing]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Signing {
+    /// Algorithm for new signing keys.
+    pub algorithm: SigningAlgorithm,
+    /// The file that holds signing keys and the refresh key; relative to the data directory.
+    pub keys: PathBuf,
+    /// How long a new key is only published before it signs.
+    pub activation: DurationText,
+}
+
+/// JWS algorithms (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum SigningAlgorithm {
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// ECDSA on P-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// RSA PKCS#1 v1.5.
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// HMAC: whoever can verify can also sign.
+    #[serde(rename = "HS256")]
+    Hs256,
+}
+
+/// `[store]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// `sqlite:FILE`, `postgres://…` or `mysql://…`.
+    pub url: SecretText,
+    /// Connections in the pool.
+    #[schemars(range(min = 1, max = 1000))]
+    pub connections_max: u32,
+}
+
+/// `[revocation]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Revocation {
+    /// `redis://…` or `rediss://…`; unset, the set is kept in this process' memory.
+    pub url: Option<SecretText>,
+    /// How long a look-up may take; after that the request is refused with 503.
+    pub deadline: DurationText,
+    /// Put before every key in Redis.
+    pub prefix: String,
+    /// Accept a shared database without Redis: replicas would not see each other's logouts.
+    pub insecure_single_replica: bool,
+}
+
+/// `[upstreams.NAME]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["servers"]))]
+pub struct Upstream {
+    /// Its servers, each `http://HOST[:PORT]` or `https://HOST[:PORT]`; taken in turn.
+    pub servers: Vec<String>,
+    /// TLS towards `https://` servers.
+    pub tls: Option<UpstreamTls>,
+    /// TCP and TLS handshake.
+    pub connect_timeout: DurationText,
+    /// The longest wait for the next bytes of a response.
+    pub read_timeout: DurationText,
+    /// The longest wait for the upstream to accept bytes.
+    pub write_timeout: DurationText,
+    /// How long an unused connection is kept.
+    pub idle_timeout: DurationText,
+    /// Retries of a safe request that reached no server.
+    #[schemars(range(max = 1))]
+    pub retries: u8,
+}
+
+/// `[upstreams.NAME.tls]`
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["server_name"]))]
+pub struct UpstreamTls {
+    /// The name that the certificate must carry; the host of the URL unless set.
+    pub server_name: String,
+}
+
+/// `[[routes]]`
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["path", "upstream"]))]
+pub struct Route {
+    /// The label in logs, metrics and `--set routes.NAME.key=value`; host and path unless set.
+    pub name: Option<String>,
+    /// `api.example.com`, or `*.example.com` for any name under it; any host unless set.
+    pub host: Option<String>,
+    /// Path prefix; whole segments must match.
+    pub path: Option<String>,
+    /// Which methods; any that the gateway knows unless set. GET includes HEAD.
+    pub methods: Vec<Method>,
+    /// Which of `[upstreams]` serves it.
+    pub upstream: Option<String>,
+    /// Whether a token is needed.
+    pub access: Access,
+    /// What a caller must have besides a valid token.
+    pub require: Require,
+    /// Whether the bearer token is forwarded; as `identity_headers.pass_token` says unless set.
+    pub pass_token: Option<bool>,
+    /// Whether WebSocket upgrades may pass.
+    pub websocket: bool,
+    /// The largest request body; `server.limits.body` unless set.
+    pub body_max: Option<SizeText>,
+}
+
+/// The methods that the gateway knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[schemars(inline)]
+#[expect(missing_docs, reason = "the names are RFC 9110's and RFC 5789's")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+}
+
+/// Whether a route needs a token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Access {
+    /// A valid token is required.
+    #[default]
+    Authenticated,
+    /// A token is checked when there is one.
+    Optional,
+    /// No token is looked at.
+    Public,
+}
+
+/// `require` of a route.
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Require {
+    /// Every one of these roles.
+    pub roles: Vec<String>,
+}
+
+/// `[identity_headers]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityHeaders {
+    /// The user's id (`sub`).
+    pub subject: String,
+    /// The user's name.
+    pub username: String,
+    /// The user's address.
+    pub email: String,
+    /// The user's roles, separated by commas.
+    pub roles: String,
+    /// The session's id (`sid`).
+    pub session: String,
+    /// Who issued the token (`iss`).
+    pub issuer: String,
+    /// Whether bearer tokens are forwarded, on routes that do not say.
+    pub pass_token: bool,
+}
+
+/// `[telemetry]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Lines for people, or one JSON object per line for programs.
+    pub format: LogFormat,
+    /// The least severe messages that are logged.
+    pub level: LogLevel,
+    /// One line per request.
+    pub access_log: bool,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Severities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum LogLevel {
+    /// Someone must act.
+    Error,
+    /// The gateway carried on worse.
+    Warn,
+    /// Life-cycle.
+    Info,
+    /// Single requests.
+    Debug,
+}

@@ -1,14 +1,26 @@
 //! `gateway.toml` as values that are already right.
 //!
-//! `file` is the text as written, `validate` turns it into [`Config`] and collects every problem on the way,
-//! `secret` resolves `{ env = … }` and `{ file = … }`. Only `app` and `cli` read this; components get settings
-//! of their own, so that none depends on the shape of the file.
+//! `document` is the text as written, with places; `overrides` lays `--set` and the environment over it; `schema`
+//! checks names and types against `file`, the twin that serde reads; `validate` turns that into [`Config`]. Each
+//! collects every problem on the way, and `problem` shows them; `secret` resolves `{ env = … }` and `{ file = … }`.
+//! Only `app` and `cli` read this; components get settings of their own, so that none depends on the file's shape.
 
-pub mod document;
+mod defaults;
+mod document;
 pub mod file;
+mod load;
+mod overrides;
+mod place;
 pub mod problem;
+mod schema;
 pub mod secret;
-pub mod validate;
+pub mod units;
+mod validate;
+
+pub use load::{EXAMPLE, Source, load};
+pub use problem::Report;
+pub use schema::schema;
+pub use secret::Environment;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -46,6 +58,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Where relative paths live.
     pub data_dir: PathBuf,
+    /// What somebody should look at although it is accepted.
+    pub warnings: Report,
 }
 
 /// `[server]`
@@ -197,4 +211,9 @@ pub struct Telemetry {
     pub level: tracing::level_filters::LevelFilter,
     /// One line per request.
     pub access_log: bool,
+}
+
+/// How many threads this machine runs at once; one if it does not say.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

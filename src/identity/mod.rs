@@ -2,6 +2,9 @@
 //! randomness come in as arguments. No domain type is serialisable; wire, row and file have their own twins.
 
 pub mod access_token;
+mod hashing;
+mod jose;
+mod key_material;
 pub mod password;
 pub mod refresh_token;
 pub mod session;

@@ -170,3 +170,6 @@ impl PresentedRefreshToken {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,3 +77,47 @@ impl Permit {
         self.caller.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures;
+    use super::*;
+
+    fn decided(access: Access, required: &[&str], caller: Option<&[&str]>) -> Result<bool, AccessRefusal> {
+        let roles = required.iter().map(|role| Role::parse(role).expect("a role")).collect();
+        let route = Route { access, require: Requirements { roles }, ..fixtures::route(None, "/") };
+        decide(Arc::new(route), caller.map(|roles| Arc::new(fixtures::caller(roles)))).map(|permit| permit.caller().is_some())
+    }
+
+    #[test]
+    fn a_permit_needs_what_the_route_requires() {
+        use Access::*;
+        use AccessRefusal::*;
+        // Access, required roles, the caller's roles (none: anonymous), and whether the permit names a caller.
+        for (access, required, caller, expected) in [
+            (Authenticated, &[][..], None, Err(MissingToken)),
+            (Authenticated, &[], Some(&[][..]), Ok(true)),
+            (Authenticated, &["admin"], None, Err(MissingToken)),
+            (Authenticated, &["admin"], Some(&[]), Err(MissingRole)),
+            (Authenticated, &["admin"], Some(&["administrator", "Admin"]), Err(MissingRole)),
+            (Authenticated, &["admin"], Some(&["admin", "user"]), Ok(true)),
+            (Authenticated, &["admin", "user"], Some(&["admin"]), Err(MissingRole)),
+            (Authenticated, &["admin", "user"], Some(&["admin", "user"]), Ok(true)),
+            (Optional, &[], None, Ok(false)),
+            (Optional, &[], Some(&[]), Ok(true)),
+            (Optional, &["admin"], None, Err(MissingToken)),
+            (Optional, &["admin"], Some(&["user"]), Err(MissingRole)),
+            (Optional, &["admin"], Some(&["admin"]), Ok(true)),
+            (Public, &[], None, Ok(false)),
+            // Nobody vouched for the caller where no token is looked at.
+            (Public, &[], Some(&["admin"]), Ok(false)),
+        ] {
+            assert_eq!(decided(access, required, caller), expected, "{access:?} {required:?} {caller:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_needs_a_token_unless_it_says_otherwise() {
+        assert_eq!(Access::default(), Access::Authenticated);
+    }
+}

@@ -2,7 +2,9 @@
 //!
 //! Every method takes its instants as arguments: no adapter reads a clock, and no SQL uses `now()`. What a
 //! method acknowledges is durable. Callers decide on [`StoreError`]'s kind and never see a database's type.
+//! Instants are kept to the millisecond.
 
+pub mod backoff;
 pub mod key_file;
 pub mod memory;
 pub mod redis;
@@ -26,7 +28,7 @@ pub enum StoreError {
     /// Not reachable, too slow, or full. Trying later may work.
     #[error("the {store} store is unavailable")]
     Unavailable {
-        /// Which store: `sql` or `redis`.
+        /// Which store: `sql`, `redis` or `memory`.
         store: &'static str,
         /// The driver's own error, for the log.
         #[source]
@@ -140,13 +142,28 @@ pub trait Users: Send + Sync {
     async fn set_names(&self, id: UserId, given_name: Option<&str>, family_name: Option<&str>) -> Result<bool, StoreError>;
 }
 
-/// Why and what ends when sessions end. Written in one transaction with the rows it ends.
+/// How sessions end. Only the store knows, inside its transaction, which sessions end, so it writes their
+/// revocations itself: a list made by the caller beforehand would miss a login that commits in between.
 #[derive(Debug, Clone)]
 pub struct Ending {
     /// When.
     pub at: Timestamp,
-    /// The records to write beside it, so that a crash after the commit cannot lose them.
+    /// When the last access token that may exist of a session ended now has expired, skew included: how long the
+    /// revocations of the ended sessions are kept.
+    pub access_until: Timestamp,
+    /// Further records to write in the same transaction, such as a [`Covers::Principal`].
     pub revocations: Vec<Revocation>,
+}
+
+/// What became of a session that was to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "no token may be issued for a session that was refused"]
+pub enum Opening {
+    /// It is open.
+    Opened,
+    /// The user is gone or disabled, or all their sessions were ended after this login began: its credentials may
+    /// have been checked against a password that has been replaced since.
+    Refused,
 }
 
 /// A compare-and-swap on a session's generation.
@@ -166,31 +183,38 @@ pub struct Advance {
     pub refresh_expires_at: Timestamp,
 }
 
-/// Sessions and their refresh chains. Every ending writes its revocations in the same transaction.
+/// Sessions and their refresh chains.
+///
+/// Every ending writes its revocations in the same transaction and returns all of them: they must be published to
+/// the [`RevokedSet`] before the ending is acknowledged to anyone.
 #[async_trait]
 pub trait Sessions: Send + Sync {
     /// Opens a session at generation 0, whose access token is `jti`.
-    async fn open(&self, session: &Session, jti: Uuid) -> Result<(), StoreError>;
+    ///
+    /// `session.created_at` must have been read *before* the user was: logins that raced with [`Self::end_all`] and
+    /// its like are recognised by it.
+    async fn open(&self, session: &Session, jti: Uuid) -> Result<Opening, StoreError>;
     /// The session, ended or not.
     async fn find(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
     /// A user's live sessions at `now`, newest first.
     async fn live(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError>;
     /// Moves the generation; false if another caller moved it first or the session has ended.
     async fn advance(&self, advance: &Advance) -> Result<bool, StoreError>;
-    /// Ends one session. Idempotent: the revocations are (re)written even if it had ended.
-    async fn end(&self, id: SessionId, ending: &Ending) -> Result<(), StoreError>;
-    /// Ends all of a user's live sessions except one.
-    async fn end_all(&self, user: UserId, except: Option<SessionId>, ending: &Ending) -> Result<(), StoreError>;
-    /// Replaces the password and ends all sessions except one, in one transaction.
+    /// Ends one session. Idempotent: its revocation is (re)written even if it had ended or is no longer remembered.
+    async fn end(&self, id: SessionId, ending: &Ending) -> Result<Vec<Revocation>, StoreError>;
+    /// Ends all of a user's sessions except one, and refuses those whose login began before `ending.at`.
+    async fn end_all(&self, user: UserId, except: Option<SessionId>, ending: &Ending) -> Result<Vec<Revocation>, StoreError>;
+    /// Replaces the password and does what [`Self::end_all`] does, in one transaction.
     async fn change_password(
         &self,
         user: UserId,
         password: &PasswordHash,
         except: Option<SessionId>,
         ending: &Ending,
-    ) -> Result<(), StoreError>;
-    /// Disables or enables a user; disabling ends all sessions in the same transaction. False if there is no such user.
-    async fn set_disabled(&self, user: UserId, disabled: bool, ending: &Ending) -> Result<bool, StoreError>;
+    ) -> Result<Vec<Revocation>, StoreError>;
+    /// Disables a user and does what [`Self::end_all`] does, in one transaction; or enables a user and ends nothing.
+    /// `None` if there is no such user.
+    async fn set_disabled(&self, user: UserId, disabled: bool, ending: &Ending) -> Result<Option<Vec<Revocation>>, StoreError>;
     /// Forgets sessions (and their chains) that ended or expired before `before`, at most `limit`; returns how many.
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }
@@ -221,6 +245,10 @@ pub trait RevokedSet: Send + Sync {
     async fn finish_rebuild(&self, ticket: RebuildTicket) -> Result<(), StoreError>;
     /// Resolves when the set is known to have lost its contents (or never had them) and needs a rebuild.
     async fn needs_rebuild(&self);
+    /// Frees what expired before `before`, for sets that do not do so by themselves.
+    fn forget_expired(&self, before: Timestamp) {
+        let _ = before;
+    }
 }
 
 /// Names one rebuild of a [`RevokedSet`].

@@ -1,0 +1,74 @@
+# `make help` says what there is. Nothing but Rust has to be installed: what is missing comes from apt.
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench bench-instructions
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+built = $${CARGO_TARGET_DIR:-target}
+
+# $(call need,command:package[+package] …): installs the packages of the commands that are not there.
+define need
+	@missing=""
+	for pair in $(1); do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $$(tr + ' ' <<<"$${pair#*:}")"; done
+	if [ -n "$$missing" ]; then
+		command -v apt-get >/dev/null || { echo "please install:$$missing" >&2; exit 1; }
+		echo "installing$$missing"
+		sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo"
+		$$sudo apt-get update -qq
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+	fi
+	command -v cargo >/dev/null || { echo "please install Rust: https://rustup.rs" >&2; exit 1; }
+endef
+# zlib-ng, aws-lc and SQLite are built from their sources.
+to_build = cc:gcc+libc6-dev cmake:cmake
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
+
+run: ## builds and runs the gateway on 127.0.0.1:8080, with the example service behind it
+	$(call need,$(to_build) curl:curl+ca-certificates jq:jq)
+	cargo build --release --locked --bin portcullis --example upstream
+	$(built)/release/examples/upstream --listen 127.0.0.1:3000 & upstream=$$!
+	$(built)/release/portcullis run --config gateway.toml --data-dir data & gateway=$$!
+	stop() { trap - EXIT; kill $$upstream $$gateway 2>/dev/null || true; wait || true; }
+	trap stop EXIT; trap 'exit 0' INT TERM
+	until curl -s -o /dev/null http://127.0.0.1:8080/; do
+		kill -0 $$upstream 2>/dev/null || { echo "the example service ended: is port 3000 taken?" >&2; exit 1; }
+		kill -0 $$gateway 2>/dev/null || { echo "the gateway ended: see above" >&2; exit 1; }
+		sleep 0.1
+	done
+	echo; cat <<'LINES'
+	Portcullis is up. In another terminal, line by line:
+	curl -s localhost:8080/auth/register -H 'content-type: application/json' -d '{"username":"ada","password":"correct horse battery staple"}'
+	TOKEN=$$(curl -s localhost:8080/auth/login -H 'content-type: application/json' -d '{"username":"ada","password":"correct horse battery staple"}' | jq -r .access_token)
+	curl -s localhost:8080/whoami -H "authorization: Bearer $$TOKEN"
+	curl -s -X POST localhost:8080/auth/logout -H "authorization: Bearer $$TOKEN"
+	curl -s localhost:8080/whoami -H "authorization: Bearer $$TOKEN"
+	The last one is refused: the token is revoked. Ctrl-C ends both.
+	LINES
+	wait -n $$upstream $$gateway || true
+	echo "one of the two ended by itself: see above" >&2; exit 1
+
+test: ## the whole suite, with a real Redis
+	$(call need,$(to_build) redis-server:redis-server)
+	if cargo nextest --version >/dev/null 2>&1; then
+		cargo nextest run --locked
+		cargo test --locked --doc
+	else
+		cargo test --locked
+	fi
+
+lint: ## formatting, clippy and documentation, warnings denied
+	$(call need,$(to_build))
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+bench: ## throughput, latency and CPU beside nginx and plain pingora; needs two quiet cores
+	$(call need,$(to_build) python3:python3)
+	python3 benches/gateway/run.py
+
+bench-instructions: ## user instructions per request, counted by callgrind
+	$(call need,$(to_build) python3:python3)
+	python3 benches/gateway/instructions.py

@@ -1,0 +1,288 @@
+//! Refusals as `application/problem+json` (RFC 9457), and the one table from every error of `auth` to its word.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, header};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::auth::FieldError;
+use crate::auth::authenticate::AuthenticateError;
+use crate::auth::login::LoginError;
+use crate::auth::outage::Outage;
+use crate::auth::password_change::PasswordChangeError;
+use crate::auth::profile::ProfileError;
+use crate::auth::refresh::RefreshError;
+use crate::auth::register::RegisterError;
+use crate::auth::sessions::RevokeSessionError;
+use crate::policy::bearer::BearerError;
+use crate::reason::Reason;
+
+/// A refusal on its way to the client. As a response it carries its [`Reason`] as an extension, so that whoever
+/// writes the access log finds it without reading the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    reason: Reason,
+    detail: Option<Cow<'static, str>>,
+    errors: Vec<FieldError>,
+    challenge: Option<&'static str>,
+}
+
+/// The body of every refusal (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody<'a> {
+    /// Names the kind of problem: `urn:portcullis:problem:` and the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The same for every problem of this kind.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What can be said about this occurrence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// The word to match on: one of a closed, documented list.
+    code: &'static str,
+    /// Which fields break which rules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem<'a>>,
+}
+
+/// A rule that one field breaks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FieldProblem<'a> {
+    /// The field.
+    field: &'static str,
+    /// The rule, to be read after the field's name.
+    message: &'a str,
+}
+
+/// No token was sent, or credentials other than a token were wrong: no `error` (RFC 6750 §3.1).
+const CHALLENGE: &str = r#"Bearer realm="portcullis""#;
+const CHALLENGE_INVALID_TOKEN: &str = r#"Bearer realm="portcullis", error="invalid_token""#;
+const CHALLENGE_INVALID_REQUEST: &str = r#"Bearer realm="portcullis", error="invalid_request""#;
+/// For problems that pass: long enough not to be a storm, short enough not to be noticed.
+const RETRY_AFTER_SECS: &str = "1";
+
+impl Problem {
+    /// A refusal of this kind.
+    #[must_use]
+    pub fn new(reason: Reason) -> Self {
+        let challenge = match reason {
+            Reason::MissingToken | Reason::Credentials => Some(CHALLENGE),
+            Reason::BadToken | Reason::ExpiredToken | Reason::RevokedToken => Some(CHALLENGE_INVALID_TOKEN),
+            _ => None,
+        };
+        Self { reason, detail: None, errors: Vec::new(), challenge }
+    }
+
+    /// With what can be said about this occurrence: never a value that was sent.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Fields break rules.
+    #[must_use]
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        Self { errors, ..Self::new(Reason::Invalid) }
+    }
+
+    /// The kind of refusal.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    fn body(&self) -> ProblemBody<'_> {
+        let errors = self.errors.iter().map(|error| FieldProblem { field: error.field, message: &error.message });
+        ProblemBody {
+            kind: format!("urn:portcullis:problem:{}", self.reason.word()),
+            title: self.reason.title(),
+            status: self.reason.status().as_u16(),
+            detail: self.detail.as_deref(),
+            code: self.reason.word(),
+            errors: errors.collect(),
+        }
+    }
+
+    /// The whole answer, for whoever serves it without axum.
+    #[must_use]
+    pub fn into_bytes_response(self) -> Response<Bytes> {
+        let body = serde_json::to_vec(&self.body()).expect("a problem is made of strings and numbers");
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.reason.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if matches!(self.reason.status().as_u16(), 429 | 503) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+        }
+        response.extensions_mut().insert(self.reason);
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> axum::response::Response {
+        self.into_bytes_response().map(Body::from)
+    }
+}
+
+impl From<Outage> for Problem {
+    fn from(outage: Outage) -> Self {
+        let reason = outage.reason();
+        let cause: &dyn std::error::Error = &outage;
+        // The client learns that it may try again, the operator what broke.
+        if reason == Reason::Internal {
+            tracing::error!(error = cause, code = reason.word(), "a request to the API failed");
+        } else {
+            tracing::warn!(error = cause, code = reason.word(), "a request to the API failed");
+        }
+        Self::new(reason)
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Invalid(errors) => Self::invalid(errors),
+            LoginError::Credentials => Self::new(Reason::Credentials),
+            LoginError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<RegisterError> for Problem {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Closed => Self::new(Reason::Forbidden).with_detail("registration is closed"),
+            RegisterError::Invalid(errors) => Self::invalid(errors),
+            RegisterError::Taken(field) => {
+                Self { errors: vec![FieldError::new(field, "is taken")], ..Self::new(Reason::Conflict) }
+            }
+            RegisterError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for Problem {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Forged => Self::new(Reason::BadToken),
+            RefreshError::Expired => Self::new(Reason::ExpiredToken),
+            RefreshError::Ended => Self::new(Reason::RevokedToken),
+            RefreshError::Reused(session) => {
+                tracing::warn!(%session, "a used refresh token came back: the session has been ended");
+                Self::new(Reason::RevokedToken).with_detail("this refresh token was used before; sign in again")
+            }
+            RefreshError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<PasswordChangeError> for Problem {
+    fn from(error: PasswordChangeError) -> Self {
+        match error {
+            PasswordChangeError::Invalid(errors) => Self::invalid(errors),
+            PasswordChangeError::Credentials => Self::new(Reason::Credentials).with_detail("the current password is wrong"),
+            PasswordChangeError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<RevokeSessionError> for Problem {
+    fn from(error: RevokeSessionError) -> Self {
+        match error {
+            RevokeSessionError::NotFound => Self::new(Reason::NotFound).with_detail("there is no such session"),
+            RevokeSessionError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<ProfileError> for Problem {
+    fn from(error: ProfileError) -> Self {
+        match error {
+            ProfileError::NotFound => Self::new(Reason::NotFound).with_detail("the token's subject has no account here"),
+            ProfileError::Invalid(errors) => Self::invalid(errors),
+            ProfileError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<BearerError> for Problem {
+    fn from(error: BearerError) -> Self {
+        match error {
+            BearerError::Repeated => Self {
+                challenge: Some(CHALLENGE_INVALID_REQUEST),
+                ..Self::new(Reason::Malformed).with_detail("there is more than one authorization field")
+            },
+            BearerError::Empty => Self::new(Reason::MissingToken),
+            BearerError::Malformed | BearerError::TooLong => Self::new(Reason::BadToken),
+        }
+    }
+}
+
+impl From<AuthenticateError> for Problem {
+    fn from(error: AuthenticateError) -> Self {
+        // Which check failed would help only those who try; the log has it.
+        tracing::debug!(code = error.reason().word(), detail = error.reason_detail(), "an access token was refused");
+        Self::new(error.reason())
+    }
+}
+
+/// The documents' line for every refusal.
+#[derive(utoipa::IntoResponses)]
+#[response(status = "default", description = "A problem (RFC 9457)", content_type = "application/problem+json")]
+#[expect(dead_code, reason = "read by the OpenAPI macros only")]
+pub(super) struct Refusal(#[to_schema] ProblemBody<'static>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_401_challenges_and_only_a_token_that_was_sent_is_called_invalid() {
+        for reason in Reason::ALL {
+            let response = Problem::new(*reason).into_bytes_response();
+            let challenge = response.headers().get(header::WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
+            assert_eq!(challenge.is_some(), reason.status().as_u16() == 401, "{}", reason.word());
+            let names_an_error = challenge.is_some_and(|challenge| challenge.contains("error="));
+            let token_was_sent = matches!(reason, Reason::BadToken | Reason::ExpiredToken | Reason::RevokedToken);
+            assert_eq!(names_an_error, token_was_sent, "{}", reason.word());
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_passes_says_when_to_come_back() {
+        for (reason, expected) in [
+            (Reason::Unavailable, true),
+            (Reason::RevocationUnknown, true),
+            (Reason::TooMany, true),
+            (Reason::Credentials, false),
+        ] {
+            let response = Problem::new(reason).into_bytes_response();
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), expected, "{}", reason.word());
+        }
+    }
+
+    #[test]
+    fn a_problem_names_its_kind_its_fields_and_its_reason_for_the_log() {
+        let response = Problem::invalid(vec![FieldError::new("email", "must not be empty")]).into_bytes_response();
+        assert_eq!(response.extensions().get::<Reason>(), Some(&Reason::Invalid));
+        let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        let expected = serde_json::json!({
+            "type": "urn:portcullis:problem:invalid", "title": "The request body is invalid", "status": 400,
+            "code": "invalid", "errors": [{"field": "email", "message": "must not be empty"}],
+        });
+        assert_eq!(body, expected);
+    }
+}

@@ -1,0 +1,94 @@
+//! `POST /register`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::body::{self, Json};
+use super::problem::{Problem, Refusal};
+use crate::auth::FieldError;
+use crate::auth::register::NewAccount;
+use crate::identity::user::User;
+
+/// Who is to be registered.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegisterRequest {
+    /// A name to sign in with. At least one of `username` and `email` is needed.
+    username: Option<String>,
+    /// An address to sign in with.
+    email: Option<String>,
+    #[serde(deserialize_with = "body::secret")]
+    #[schema(value_type = String, format = Password)]
+    password: SecretString,
+    /// If sent, must be equal to `password`.
+    #[serde(default, deserialize_with = "body::optional_secret")]
+    #[schema(value_type = Option<String>, format = Password)]
+    password_confirmation: Option<SecretString>,
+    given_name: Option<String>,
+    family_name: Option<String>,
+    /// Roles to have, as far as new users may ask for them.
+    #[serde(default)]
+    roles: Vec<String>,
+}
+
+/// A user as shown to themselves.
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
+pub(super) struct UserBody {
+    /// Stable: the `sub` of the user's tokens.
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family_name: Option<String>,
+    roles: Vec<String>,
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+impl From<User> for UserBody {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id.to_string(),
+            username: user.username.map(|name| name.as_typed().to_owned()),
+            email: user.email.map(|email| email.as_typed().to_owned()),
+            given_name: user.given_name,
+            family_name: user.family_name,
+            roles: user.roles.iter().map(|role| role.as_str().to_owned()).collect(),
+            created_at: user.created_at.to_string(),
+        }
+    }
+}
+
+/// Registers a user.
+#[utoipa::path(
+    post, path = "/register", tag = "users", request_body = RegisterRequest,
+    responses((status = 201, description = "The user", body = UserBody), Refusal)
+)]
+pub(super) async fn register(
+    State(api): Shared,
+    Json(request): Json<RegisterRequest>,
+) -> Result<(StatusCode, axum::Json<UserBody>), Problem> {
+    let confirmed = request.password_confirmation.as_ref();
+    if confirmed.is_some_and(|confirmation| confirmation.expose_secret() != request.password.expose_secret()) {
+        return Err(Problem::invalid(vec![FieldError::new("password_confirmation", "must be equal to the password")]));
+    }
+    let account = NewAccount {
+        username: request.username,
+        email: request.email,
+        password: request.password,
+        given_name: request.given_name,
+        family_name: request.family_name,
+        roles: request.roles,
+    };
+    let user = api.auth.register(account).await?;
+    Ok((StatusCode::CREATED, axum::Json(user.into())))
+}

@@ -1,0 +1,134 @@
+//! The services behind the gateway, opened from the configuration: stores, keys, use cases. The command line
+//! opens the same ones, so that what an operator does by hand follows the same rules.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+
+use super::settings;
+use crate::auth::authenticate::Authenticator;
+use crate::auth::hashing::{Hasher, WatchHashing};
+use crate::auth::{Auth, AuthParts};
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::config::Config;
+use crate::identity::signing_keys::KeyRing;
+use crate::revocation::Revocations;
+use crate::store::key_file::{self, KeyFile};
+use crate::store::memory::MemorySet;
+use crate::store::redis::{RedisSet, Stopwatch};
+use crate::store::sql::SqlStore;
+use crate::store::{Probe, RevokedSet, Sessions, StoreError};
+use crate::telemetry::metrics::Metrics;
+
+/// Tokens whose verification is remembered; each costs about a kilobyte.
+const VERIFIED_TOKENS_MAX: usize = 50_000;
+
+/// What the gateway and the command line share.
+pub struct Services {
+    /// The use cases.
+    pub auth: Arc<Auth>,
+    /// Where sessions are remembered.
+    pub sessions: Arc<dyn Sessions>,
+    /// The revoked set and its record.
+    pub revocations: Arc<Revocations>,
+    /// Verifies access tokens.
+    pub authenticator: Arc<Authenticator>,
+    /// What must answer before the gateway is ready.
+    pub probes: Vec<Arc<dyn Probe>>,
+    /// Signing keys, swapped when their file changes.
+    pub ring: Arc<ArcSwap<KeyRing>>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Services {
+    /// Opens everything that `config` names. The database must answer; Redis may be down, which the gateway then
+    /// reports as not ready.
+    ///
+    /// # Errors
+    /// What cannot be opened, and what to do about it.
+    pub async fn open(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let sql = SqlStore::connect(&config.store.url, config.store.connections_max).await;
+        let sql = Arc::new(sql.context("cannot open the database of `store.url`")?);
+        let keys = open_keys(config, &*clock, &*entropy)?;
+        let ring =
+            Arc::new(ArcSwap::from_pointee(KeyRing::new(keys.signing).context("the key file's keys cannot be used together")?));
+
+        let redis = redis_set(config, &clock, metrics)?;
+        let set: Arc<dyn RevokedSet> = match &redis {
+            Some(redis) => Arc::clone(redis) as _,
+            None => Arc::new(MemorySet::default()),
+        };
+        let deadline = config.revocation.as_ref().map_or(Duration::ZERO, |redis| redis.deadline);
+        let mode = settings::revocation_mode(config);
+        let revocations = Revocations::new(set, sql.clone(), deadline, Arc::clone(&clock), mode);
+        let revocations = Arc::new(revocations.counted_by(Arc::clone(metrics)));
+        let hashing = Hasher::new(config.auth.password.clone(), config.auth.hash_workers, config.auth.hash_queue);
+        let hashing = Arc::new(hashing.watched_by(Arc::clone(&clock), Arc::clone(metrics) as _));
+        let tokens = settings::token_policy(config);
+        let authenticator =
+            Authenticator::new(Arc::clone(&ring), tokens, Arc::clone(&revocations) as _, Arc::clone(&clock), VERIFIED_TOKENS_MAX);
+        let auth = Auth::new(AuthParts {
+            users: sql.clone(),
+            sessions: sql.clone(),
+            revocations: Arc::clone(&revocations),
+            ring: Arc::clone(&ring),
+            refresh_key: keys.refresh,
+            clock: Arc::clone(&clock),
+            entropy,
+            hashing,
+            settings: settings::auth(config),
+        });
+        let mut probes: Vec<Arc<dyn Probe>> = vec![sql.clone(), Arc::new(RevocationProbe(Arc::clone(&revocations)))];
+        probes.extend(redis.map(|redis| redis as Arc<dyn Probe>));
+        let (auth, authenticator) = (Arc::new(auth), Arc::new(authenticator));
+        Ok(Self { auth, sessions: sql, revocations, authenticator, probes, ring, clock })
+    }
+}
+
+fn open_keys(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> anyhow::Result<KeyFile> {
+    let path = &config.auth.keys;
+    key_file::create_if_missing(path, config.auth.algorithm, clock.now(), entropy).context("the signing keys cannot be used")
+}
+
+/// The shared set, if one is configured.
+fn redis_set(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Arc<RedisSet>>> {
+    let Some(redis) = &config.revocation else { return Ok(None) };
+    let watch = Stopwatch { clock: Arc::clone(clock), metrics: Arc::clone(metrics) };
+    let set = RedisSet::new(&redis.url, &redis.prefix, watch).context("cannot use `revocation.url`")?;
+    Ok(Some(Arc::new(set)))
+}
+
+impl WatchHashing for Metrics {
+    fn waiting(&self, callers: usize) {
+        self.hashes_waiting(callers);
+    }
+
+    fn hashed(&self, elapsed: Duration) {
+        Self::hashed(self, elapsed);
+    }
+}
+
+/// Ready means that a negative answer of the revoked set can be believed.
+struct RevocationProbe(Arc<Revocations>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotReady(&'static str);
+
+#[async_trait]
+impl Probe for RevocationProbe {
+    fn name(&self) -> &'static str {
+        "revocation"
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        let ready = self.0.ready();
+        ready.map_err(|why| StoreError::Unavailable { store: "revocation", source: Box::new(NotReady(why)) })
+    }
+}

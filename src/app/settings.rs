@@ -1,0 +1,131 @@
+//! From the configuration to each component's own settings: the only place where both are known.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+use http::HeaderName;
+
+use super::Services;
+use crate::admission::Gate;
+use crate::api::{self, ApiSettings};
+use crate::auth::{AuthSettings, Registration};
+use crate::clock::{Entropy, SystemEntropy};
+use crate::config::{self, Config};
+use crate::forwarding::{Forwarding, ForwardingSettings, IdentityHeaderNames};
+use crate::identity::access_token::TokenPolicy;
+use crate::policy::route::RouteTable;
+use crate::proxy::{ApiCalls, DownstreamTimeouts, ProxyParts, RequestIds, ServerSettings, UpstreamSettings, Upstreams};
+use crate::revocation::Mode;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::Metrics;
+
+pub(super) fn token_policy(config: &Config) -> TokenPolicy {
+    let auth = &config.auth;
+    TokenPolicy {
+        issuer: auth.issuer.as_str().into(),
+        audience: auth.audience.as_str().into(),
+        skew: auth.clock_skew,
+        life_max: auth.access_token,
+    }
+}
+
+pub(super) fn auth(config: &Config) -> AuthSettings {
+    let auth = &config.auth;
+    AuthSettings {
+        tokens: token_policy(config),
+        access_token: auth.access_token,
+        refresh_token: auth.refresh_token,
+        session_max: auth.session_max,
+        rotation_grace: auth.rotation_grace,
+        registration: match auth.registration {
+            config::Registration::Open => Registration::Open,
+            config::Registration::Closed => Registration::Closed,
+        },
+        default_roles: auth.default_roles.clone(),
+        self_assigned_roles: auth.self_assigned_roles.clone(),
+    }
+}
+
+pub(super) fn upstreams(config: &Config) -> Vec<UpstreamSettings> {
+    let servers = |upstream: &config::Upstream| {
+        let server = |server: &config::UpstreamServer| ServerSettings {
+            host: server.host.clone(),
+            port: server.port,
+            tls_name: server.tls_name.clone(),
+        };
+        upstream.servers.iter().map(server).collect()
+    };
+    let settings = |upstream: &config::Upstream| UpstreamSettings {
+        name: Arc::clone(&upstream.name),
+        servers: servers(upstream),
+        connect_timeout: upstream.connect_timeout,
+        read_timeout: upstream.read_timeout,
+        write_timeout: upstream.write_timeout,
+        idle_timeout: upstream.idle_timeout,
+        retry: upstream.retries > 0,
+    };
+    config.upstreams.iter().map(settings).collect()
+}
+
+pub(super) fn revocation_mode(config: &Config) -> Mode {
+    if config.revocation.is_some() { Mode::Strict } else { Mode::Embedded }
+}
+
+fn forwarding(config: &Config) -> anyhow::Result<ForwardingSettings> {
+    let names = &config.identity_headers;
+    let name = |text: &str| HeaderName::try_from(text).with_context(|| format!("`{text}` cannot be a header name"));
+    let identity_headers = IdentityHeaderNames {
+        subject: name(&names.subject)?,
+        username: name(&names.username)?,
+        email: name(&names.email)?,
+        roles: name(&names.roles)?,
+        session: name(&names.session)?,
+        issuer: name(&names.issuer)?,
+    };
+    Ok(ForwardingSettings { identity_headers, issuer: config.auth.issuer.as_str().into() })
+}
+
+/// Everything that the proxy is made of. Called on the application's runtime, on which the API will run.
+pub(super) fn proxy_parts(
+    config: &Config,
+    services: &Services,
+    upstreams: Arc<Upstreams>,
+    access_log: Option<AccessLog>,
+    metrics: &Arc<Metrics>,
+    draining: &Arc<AtomicBool>,
+) -> anyhow::Result<ProxyParts> {
+    let routes = RouteTable::new(config.routes.clone()).context("two routes match the same requests")?;
+    let forwarding = Arc::new(Forwarding::new(forwarding(config)?)?);
+    let api = ApiSettings {
+        prefix: config.auth.prefix.clone(),
+        body_bytes_max: config.server.limits.auth_body_bytes_max,
+        identity_headers: {
+            let forwarding = Arc::clone(&forwarding);
+            Arc::new(move |principal| forwarding.identity_headers(principal))
+        },
+    };
+    let body_bytes_max = api.body_bytes_max;
+    let router = api::router(Arc::clone(&services.auth), Arc::clone(&services.authenticator), api);
+    let mut process = [0; 8];
+    SystemEntropy.fill(&mut process);
+    Ok(ProxyParts {
+        gate: Gate::new(routes, config.server.limits, Arc::clone(&services.authenticator)),
+        forwarding,
+        route_names: config.routes.iter().map(|route| (route.name.clone(), Arc::clone(&route.upstream))).collect(),
+        upstreams,
+        api: ApiCalls::new(router, tokio::runtime::Handle::current(), config.auth.prefix.clone(), body_bytes_max),
+        limits: config.server.limits,
+        timeouts: DownstreamTimeouts {
+            header: config.server.header_timeout,
+            idle: config.server.idle_timeout,
+            body: config.server.body_timeout,
+        },
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        clock: Arc::clone(&services.clock),
+        ids: Arc::new(RequestIds::new(u64::from_be_bytes(process))),
+        metrics: Arc::clone(metrics),
+        access_log,
+        draining: Arc::clone(draining),
+    })
+}

@@ -1,0 +1,67 @@
+//! Logout: any genuine token of a session ends it, the expired ones included; and "everywhere".
+
+use crate::identity::Caller;
+use crate::identity::access_token;
+use crate::identity::refresh_token::{PresentedRefreshToken, RefreshRefusal};
+use crate::identity::session::SessionId;
+
+use super::Auth;
+use super::outage::Outage;
+
+impl Auth {
+    /// Ends the sessions that these tokens prove to belong to; there is nothing to end for tokens that are not ours,
+    /// and that is success: logging out twice, or after everything has expired, is no error.
+    ///
+    /// # Errors
+    /// The ending could not be made true everywhere. Trying again is safe.
+    pub async fn logout(&self, access_token: Option<&str>, refresh_token: Option<&str>) -> Result<(), Outage> {
+        let by_access = access_token.and_then(|token| self.session_of_access_token(token));
+        let by_refresh = match refresh_token {
+            Some(token) => self.session_of_refresh_token(token).await?,
+            None => None,
+        };
+        if let Some(session) = by_access {
+            self.end(session).await?;
+        }
+        match by_refresh {
+            Some(session) if by_access != Some(session) => self.end(session).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends every session of the caller's user, this one included.
+    ///
+    /// # Errors
+    /// The ending could not be made true everywhere. Trying again is safe.
+    pub async fn logout_all(&self, caller: &Caller) -> Result<(), Outage> {
+        let Some(user) = self.owner(caller) else { return Ok(()) };
+        let now = self.now();
+        let ending = self.ending(now, vec![self.everything_before(user, now)]);
+        let ended = self.sessions.end_all(user, None, &ending).await?;
+        self.publish(&ended).await
+    }
+
+    /// Ends one session. Idempotent: a retry publishes again what the first try could only record.
+    pub(super) async fn end(&self, session: SessionId) -> Result<(), Outage> {
+        let ended = self.sessions.end(session, &self.ending(self.now(), Vec::new())).await?;
+        self.publish(&ended).await
+    }
+
+    /// The session of a genuinely signed access token. Revoked ones count: the retry of a logout that was recorded
+    /// but not published must publish it.
+    fn session_of_access_token(&self, token: &str) -> Option<SessionId> {
+        let caller = access_token::verify_at_any_time(token, &self.ring.load(), &self.settings.tokens).ok()?;
+        Some(caller.principal.session)
+    }
+
+    /// The session of a genuine refresh token, current or not.
+    async fn session_of_refresh_token(&self, token: &str) -> Result<Option<SessionId>, Outage> {
+        let Ok(presented) = PresentedRefreshToken::parse(token) else { return Ok(None) };
+        let Some(session) = self.sessions.find(presented.session()).await? else { return Ok(None) };
+        let decided = presented.decide(&self.refresh_key, &session, self.now(), self.settings.rotation_grace);
+        Ok(match decided {
+            Ok(_) | Err(RefreshRefusal::Ended | RefreshRefusal::Expired) => Some(session.id),
+            Err(RefreshRefusal::Forged) => None,
+        })
+    }
+}

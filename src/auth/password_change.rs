@@ -1,0 +1,59 @@
+//! Password change: by the user, who proves the old one. Every other session ends.
+
+use std::sync::Arc;
+
+use crate::identity::Caller;
+use crate::identity::password::Password;
+
+use super::hashing::HashingError;
+use super::outage::Outage;
+use super::{Auth, FieldError};
+
+/// Why a password was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordChangeError {
+    /// The new password, or either as typed, breaks a rule.
+    #[error("a field is invalid")]
+    Invalid(Vec<FieldError>),
+    /// The current password is wrong.
+    #[error("the current password is wrong")]
+    Credentials,
+    /// Not the caller's fault.
+    #[error(transparent)]
+    Outage(#[from] Outage),
+}
+
+impl Auth {
+    /// Replaces the caller's password and ends their other sessions, in one transaction.
+    ///
+    /// # Errors
+    /// See [`PasswordChangeError`].
+    pub async fn change_password(&self, caller: &Caller, current: &str, new: &str) -> Result<(), PasswordChangeError> {
+        let mut errors = Vec::new();
+        let current = Password::new(current).map_err(|rule| errors.push(FieldError::new("current_password", rule))).ok();
+        let new = self.new_password("new_password", new, &mut errors);
+        let (Some(current), Some(new)) = (current, new) else { return Err(PasswordChangeError::Invalid(errors)) };
+
+        let user = self.owner(caller).ok_or(PasswordChangeError::Credentials)?;
+        let stored = self.users.password(user).await.map_err(Outage::from)?;
+        if !self.hashing.verify(Arc::new(current), stored).await.map_err(Outage::from)? {
+            return Err(PasswordChangeError::Credentials);
+        }
+        let hash = match self.hashing.hash(new, self.random()).await {
+            Err(HashingError::Refused(rule)) => {
+                return Err(PasswordChangeError::Invalid(vec![FieldError::new("new_password", rule)]));
+            }
+            hashed => hashed.map_err(Outage::from)?,
+        };
+        let ending = self.ending(self.now(), Vec::new());
+        let ended =
+            self.sessions.change_password(user, &hash, Some(caller.principal.session), &ending).await.map_err(Outage::from)?;
+        Ok(self.publish(&ended).await?)
+    }
+
+    /// A new password that keeps the rules; otherwise notes which it breaks.
+    pub(super) fn new_password(&self, field: &'static str, typed: &str, errors: &mut Vec<FieldError>) -> Option<Arc<Password>> {
+        let checked = Password::new(typed).and_then(|password| self.hashing.policy().check(&password).map(|()| password));
+        checked.map(Arc::new).map_err(|rule| errors.push(FieldError::new(field, rule))).ok()
+    }
+}

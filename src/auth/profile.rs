@@ -1,0 +1,68 @@
+//! What users see and change of themselves.
+
+use crate::identity::Caller;
+use crate::identity::user::User;
+
+use super::outage::Outage;
+use super::register::display_name;
+use super::{Auth, FieldError};
+
+/// A change of the names: absent is as before, `Some(None)` takes the name away (RFC 7396).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamesPatch {
+    /// Given name.
+    pub given_name: Option<Option<String>>,
+    /// Family name.
+    pub family_name: Option<Option<String>>,
+}
+
+/// Why there is no profile to show or to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The token's subject has no account here.
+    #[error("there is no such user")]
+    NotFound,
+    /// A name breaks a rule.
+    #[error("a field is invalid")]
+    Invalid(Vec<FieldError>),
+    /// Not the caller's fault.
+    #[error(transparent)]
+    Outage(#[from] Outage),
+}
+
+impl Auth {
+    /// The caller as registered now, which may be newer than what their token says.
+    ///
+    /// # Errors
+    /// See [`ProfileError`].
+    pub async fn profile(&self, caller: &Caller) -> Result<User, ProfileError> {
+        let user = self.owner(caller).ok_or(ProfileError::NotFound)?;
+        self.users.find(user).await.map_err(Outage::from)?.ok_or(ProfileError::NotFound)
+    }
+
+    /// Changes the caller's names.
+    ///
+    /// # Errors
+    /// See [`ProfileError`].
+    pub async fn change_names(&self, caller: &Caller, patch: NamesPatch) -> Result<User, ProfileError> {
+        let mut errors = Vec::new();
+        for (field, change) in [("given_name", &patch.given_name), ("family_name", &patch.family_name)] {
+            if let Some(Some(typed)) = change
+                && let Err(rule) = display_name(typed)
+            {
+                errors.push(FieldError::new(field, rule));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(ProfileError::Invalid(errors));
+        }
+        let mut user = self.profile(caller).await?;
+        user.given_name = patch.given_name.unwrap_or(user.given_name);
+        user.family_name = patch.family_name.unwrap_or(user.family_name);
+        let (given, family) = (user.given_name.as_deref(), user.family_name.as_deref());
+        if !self.users.set_names(user.id, given, family).await.map_err(Outage::from)? {
+            return Err(ProfileError::NotFound);
+        }
+        Ok(user)
+    }
+}

@@ -1,0 +1,139 @@
+//! Registration: by anyone where it is open. Roles come from the configuration, and from the request only as far
+//! as the configuration lists them.
+
+use std::collections::BTreeSet;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::identity::user::{Email, NameError, Role, User, UserId, Username};
+use crate::store::{NewUser, StoreError, Unique};
+
+use super::hashing::HashingError;
+use super::outage::Outage;
+use super::{Auth, FieldError, Registration};
+
+/// Who is to be registered, as typed.
+#[derive(Debug)]
+pub struct NewAccount {
+    /// At least one of `username` and `email`.
+    pub username: Option<String>,
+    /// At least one of `username` and `email`.
+    pub email: Option<String>,
+    /// The password.
+    pub password: SecretString,
+    /// Profile.
+    pub given_name: Option<String>,
+    /// Profile.
+    pub family_name: Option<String>,
+    /// Roles to have beyond the default ones.
+    pub roles: Vec<String>,
+}
+
+/// Why nobody was registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// Users are added by the operator.
+    #[error("registration is closed")]
+    Closed,
+    /// Fields break rules: all of them.
+    #[error("a field is invalid")]
+    Invalid(Vec<FieldError>),
+    /// The name or the address is in use: `username` or `email`.
+    #[error("the {0} is taken")]
+    Taken(&'static str),
+    /// Not the caller's fault.
+    #[error(transparent)]
+    Outage(#[from] Outage),
+}
+
+/// The longest given or family name, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+/// More roles in one request than anybody has.
+const ROLES_MAX: usize = 64;
+
+impl Auth {
+    /// Registers a user who asked for it.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub async fn register(&self, account: NewAccount) -> Result<User, RegisterError> {
+        match self.settings.registration {
+            Registration::Closed => return Err(RegisterError::Closed),
+            Registration::Open => {}
+        }
+        let may_ask_for =
+            |role: &Role| self.settings.self_assigned_roles.contains(role) || self.settings.default_roles.contains(role);
+        self.add(account, may_ask_for).await
+    }
+
+    /// Adds a user with the default roles and those of the account that `may_have` allows.
+    pub(super) async fn add(&self, account: NewAccount, may_have: impl Fn(&Role) -> bool) -> Result<User, RegisterError> {
+        let mut errors = Vec::new();
+        let now = self.now();
+        let password = self.new_password("password", account.password.expose_secret(), &mut errors);
+        let user = User {
+            id: UserId(self.ordered_id(now)),
+            username: parse("username", account.username.as_deref(), Username::parse, &mut errors),
+            email: parse("email", account.email.as_deref(), Email::parse, &mut errors),
+            given_name: parse("given_name", account.given_name.as_deref(), display_name, &mut errors),
+            family_name: parse("family_name", account.family_name.as_deref(), display_name, &mut errors),
+            roles: self.roles(&account.roles, may_have, &mut errors),
+            disabled_at: None,
+            created_at: now,
+        };
+        if account.username.is_none() && account.email.is_none() {
+            errors.push(FieldError::new("username", "is required unless there is an email"));
+        }
+        let Some(password) = password.filter(|_| errors.is_empty()) else { return Err(RegisterError::Invalid(errors)) };
+        let password = match self.hashing.hash(password, self.random()).await {
+            Err(HashingError::Refused(rule)) => return Err(RegisterError::Invalid(vec![FieldError::new("password", rule)])),
+            hashed => hashed.map_err(Outage::from)?,
+        };
+        let new = NewUser { user, password };
+        match self.users.add(&new).await {
+            Ok(()) => Ok(new.user),
+            Err(StoreError::Conflict(Unique::Username)) => Err(RegisterError::Taken("username")),
+            Err(StoreError::Conflict(Unique::Email)) => Err(RegisterError::Taken("email")),
+            Err(error) => Err(Outage::from(error).into()),
+        }
+    }
+
+    fn roles(&self, asked: &[String], may_have: impl Fn(&Role) -> bool, errors: &mut Vec<FieldError>) -> BTreeSet<Role> {
+        let mut roles = self.settings.default_roles.clone();
+        if asked.len() > ROLES_MAX {
+            errors.push(FieldError::new("roles", format_args!("must be at most {ROLES_MAX}")));
+            return roles;
+        }
+        for text in asked {
+            match Role::parse(text) {
+                Ok(role) if may_have(&role) => drop(roles.insert(role)),
+                Ok(role) => errors.push(FieldError::new("roles", format_args!("may not include `{}`", role.as_str()))),
+                Err(rule) => errors.push(FieldError::new("roles", rule)),
+            }
+        }
+        roles
+    }
+}
+
+fn parse<T>(
+    field: &'static str,
+    typed: Option<&str>,
+    rule: impl Fn(&str) -> Result<T, NameError>,
+    errors: &mut Vec<FieldError>,
+) -> Option<T> {
+    rule(typed?).map_err(|broken| errors.push(FieldError::new(field, broken))).ok()
+}
+
+/// A given or family name: free text on one line.
+pub(super) fn display_name(typed: &str) -> Result<String, NameError> {
+    if typed.trim().is_empty() {
+        return Err(NameError::Empty);
+    }
+    if typed.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong(NAME_BYTES_MAX));
+    }
+    if typed.trim() != typed || typed.chars().any(char::is_control) {
+        return Err(NameError::Characters);
+    }
+    Ok(typed.to_owned())
+}

@@ -1,0 +1,124 @@
+//! The built-in defaults of every key. `gateway.toml` at the root of the repository states the same ones, with
+//! the reasons for which one would change them; a test holds the two together.
+
+use super::file::{
+    Auth, IdentityHeaders, Limits, LogFormat, LogLevel, Password, PasswordAlgorithm, Registration, Revocation, Server, Signing,
+    SigningAlgorithm, Store, Telemetry, Upstream,
+};
+use super::secret::SecretText;
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec!["127.0.0.1:8080".to_owned()],
+            admin: "127.0.0.1:9090".to_owned(),
+            threads: None,
+            trusted_proxies: Vec::new(),
+            header_timeout: "10s".into(),
+            idle_timeout: "60s".into(),
+            body_timeout: "30s".into(),
+            drain_delay: "0s".into(),
+            drain_timeout: "30s".into(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            target: "8KiB".into(),
+            headers: "32KiB".into(),
+            header_count: 100,
+            body: "16MiB".into(),
+            auth_body: "64KiB".into(),
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            prefix: "/auth".to_owned(),
+            issuer: "portcullis".to_owned(),
+            audience: "portcullis".to_owned(),
+            access_token: "15m".into(),
+            refresh_token: "30d".into(),
+            session_max: "90d".into(),
+            rotation_grace: "10s".into(),
+            clock_skew: "5s".into(),
+            registration: Registration::Open,
+            default_roles: Vec::new(),
+            self_assigned_roles: Vec::new(),
+            password: Password::default(),
+            signing: Signing::default(),
+        }
+    }
+}
+
+impl Default for Password {
+    fn default() -> Self {
+        Self {
+            algorithm: PasswordAlgorithm::Argon2id,
+            min_length: 8,
+            argon2_memory: "19MiB".into(),
+            argon2_passes: 2,
+            argon2_lanes: 1,
+            bcrypt_cost: 12,
+            workers: None,
+            queue: 128,
+        }
+    }
+}
+
+impl Default for Signing {
+    fn default() -> Self {
+        Self { algorithm: SigningAlgorithm::EdDsa, keys: "keys.json".into(), activation: "10m".into() }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: SecretText::Value("sqlite:portcullis.db".to_owned()), connections_max: 16 }
+    }
+}
+
+impl Default for Revocation {
+    fn default() -> Self {
+        Self { url: None, deadline: "50ms".into(), prefix: String::new(), insecure_single_replica: false }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            tls: None,
+            connect_timeout: "3s".into(),
+            read_timeout: "60s".into(),
+            write_timeout: "30s".into(),
+            idle_timeout: "60s".into(),
+            retries: 1,
+        }
+    }
+}
+
+impl Default for IdentityHeaders {
+    fn default() -> Self {
+        Self {
+            subject: "X-Auth-Subject".to_owned(),
+            username: "X-Auth-Username".to_owned(),
+            email: "X-Auth-Email".to_owned(),
+            roles: "X-Auth-Roles".to_owned(),
+            session: "X-Auth-Session".to_owned(),
+            issuer: "X-Auth-Issuer".to_owned(),
+            pass_token: false,
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: LogLevel::Info, access_log: true }
+    }
+}

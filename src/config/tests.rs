@@ -1,0 +1,333 @@
+//! What is accepted, what is refused, and how the refusal reads.
+
+use secrecy::ExposeSecret;
+
+use super::super::document::Document;
+use super::super::file::{File, Route};
+use super::super::problem::Severity;
+use super::super::{Config, Environment, Registration, schema};
+use super::*;
+use crate::identity::password::PasswordPolicy;
+use crate::limit::RequestLimits;
+use crate::policy::access::Access;
+
+/// The least that is accepted; a test appends what it is about.
+const LEAST: &str = "[upstreams.app]\nservers = [\"http://127.0.0.1:3000\"]\n[[routes]]\npath = \"/\"\nupstream = \"app\"\n";
+
+fn source() -> Source {
+    Source { path: "/etc/portcullis/gateway.toml".into(), ..Source::default() }
+}
+
+fn config(before: &str) -> Result<Config, Report> {
+    read(&format!("{before}\n{LEAST}"), &source())
+}
+
+/// The messages of all problems with the keys they are about.
+fn problems(result: Result<Config, Report>) -> Vec<String> {
+    let report = result.map_or_else(|report| report, |config| config.warnings);
+    report.problems().iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect()
+}
+
+/// Asserts that the only problem is about `key`, refuses, and is said with these words.
+fn refused(before: &str, key: &str, words: &str) {
+    let report = config(before).expect_err(before);
+    let errors: Vec<_> = report.problems().iter().filter(|problem| problem.severity == Severity::Error).collect();
+    assert_eq!(errors.len(), 1, "{before}\n{report}");
+    assert_eq!(errors[0].path, key, "{report}");
+    assert!(errors[0].message.contains(words), "{report}");
+    assert!(errors[0].help.is_some() && errors[0].place.is_some(), "{report}");
+}
+
+#[test]
+fn the_reference_file_is_accepted_without_a_word() {
+    let config = read(EXAMPLE, &source()).expect("gateway.toml is valid");
+    assert!(config.warnings.is_empty(), "{}", config.warnings);
+    let access: Vec<_> = config.routes.iter().map(|route| (&*route.name, route.access, route.websocket)).collect();
+    let expected = [
+        ("/public", Access::Public, false),
+        ("/optional", Access::Optional, false),
+        ("/admin", Access::Authenticated, false),
+        ("/ws", Access::Authenticated, true),
+        ("/", Access::Authenticated, false),
+    ];
+    assert_eq!(access, expected);
+    assert_eq!(config.store.url.expose_secret(), "sqlite:/etc/portcullis/data/portcullis.db");
+    assert_eq!(config.auth.keys, std::path::Path::new("/etc/portcullis/data/keys.json"));
+}
+
+#[test]
+fn the_reference_file_states_the_built_in_defaults() {
+    let (document, syntax) = Document::parse("gateway.toml", EXAMPLE);
+    let (mut file, structural) = schema::read(&document);
+    assert!(syntax.is_empty() && structural.is_empty(), "{syntax:?} {structural:?}");
+    let app = file.upstreams.remove("app").expect("the example's upstream");
+    let built_in = super::super::file::Upstream { servers: app.servers.clone(), ..Default::default() };
+    assert_eq!(app, built_in);
+    let first = &file.routes[0];
+    let built_in = Route { path: first.path.clone(), upstream: first.upstream.clone(), access: first.access, ..Route::default() };
+    assert_eq!(*first, built_in);
+    file.routes.clear();
+    assert_eq!(file, File::default());
+}
+
+#[test]
+fn the_built_in_defaults_are_those_of_the_components() {
+    let config = config("").expect("the least is accepted");
+    assert_eq!(config.server.limits, RequestLimits::default());
+    assert_eq!(config.auth.password, PasswordPolicy::default());
+}
+
+#[test]
+fn the_reference_file_names_every_key() {
+    fn keys(schema: &serde_json::Value, found: &mut Vec<String>) {
+        match schema {
+            serde_json::Value::Object(members) => {
+                if let Some(properties) = members.get("properties").and_then(|properties| properties.as_object()) {
+                    found.extend(properties.keys().cloned());
+                }
+                members.values().for_each(|member| keys(member, found));
+            }
+            serde_json::Value::Array(elements) => elements.iter().for_each(|element| keys(element, found)),
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    keys(schema::schema(), &mut all);
+    assert!(all.len() > 60, "the walk found the keys: {all:?}");
+    for key in all {
+        let written = |line: &str| {
+            let line = line.trim_start_matches("# ");
+            let (left, _) = line.split_once('=').unwrap_or((line, ""));
+            left.trim() == key
+                || line.contains(&format!("{{ {key} ="))
+                || line.contains(&format!("[{key}"))
+                || line.contains(&format!(".{key}]"))
+        };
+        assert!(EXAMPLE.lines().any(written), "gateway.toml does not mention `{key}`");
+    }
+}
+
+#[test]
+fn the_configuration_of_the_acceptance_checks_is_accepted() {
+    let text = "[server]\nlisten = [\"127.0.0.1:41001\"]\nadmin = \"127.0.0.1:41002\"\n[store]\nurl = \"sqlite:/tmp/t/gate.db\"\n\
+        [revocation]\nurl = \"redis://127.0.0.1:41003\"\n[upstreams.app]\nservers = [\"http://127.0.0.1:41004\"]\n\
+        [[routes]]\npath = \"/public\"\nupstream = \"app\"\naccess = \"public\"\n[[routes]]\npath = \"/\"\nupstream = \"app\"\n";
+    let config = read(text, &source()).expect("accepted as it is");
+    assert!(config.warnings.is_empty(), "{}", config.warnings);
+    assert_eq!(config.store.url.expose_secret(), "sqlite:/tmp/t/gate.db");
+    assert_eq!(config.revocation.expect("configured").prefix, "");
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line() {
+    let text = "[server]\nlisten = [\"nowhere\"]\nthreads = \"four\"\n[auth]\nacess_token = \"5m\"\nregistration = \"opne\"\n\
+        [upstreams.app]\nservers = [\"http://127.0.0.1:3000\"]\n[[routes]]\npath = \"/\"\nupstream = \"ap\"\n[[routes]]\npath = \"/x\"\n";
+    let report = read(text, &source()).expect_err("much is wrong");
+    let rendered = report.render(false);
+    for part in [
+        "server.listen[0]: \"nowhere\" is not an address",
+        "server.threads: expected a whole number from 1 to 1024, found text",
+        "gateway.toml:3:11",
+        "auth.acess_token: unknown key",
+        "did you mean `access_token`?",
+        "expected one of \"open\", \"closed\"",
+        "did you mean \"open\"?",
+        "routes[0].upstream: there is no upstream called \"ap\"",
+        "did you mean \"app\"?",
+        "routes[1].upstream: is missing",
+        "6 errors, 1 warning",
+    ] {
+        assert!(rendered.contains(part), "{part:?} is missing in\n{rendered}");
+    }
+}
+
+#[test]
+fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+    let report = config("[server]\nregistration = \"open\"").expect_err("unknown there");
+    assert_eq!(report.problems()[0].help.as_deref(), Some("`registration` belongs to [auth]"));
+}
+
+#[test]
+fn listeners_that_cannot_both_be_opened_are_refused() {
+    let listen = |listen: &str, admin: &str| format!("[server]\nlisten = {listen}\nadmin = \"{admin}\"");
+    refused(&listen("['127.0.0.1:80', '127.0.0.1:80']", "off"), "server.listen[1]", "is taken");
+    refused(&listen("['0.0.0.0:80']", "127.0.0.1:80"), "server.admin", "is taken");
+    refused(&listen("[]", "off"), "server.listen", "nowhere");
+    for (first, second) in [("127.0.0.1:80", "127.0.0.1:81"), ("127.0.0.1:0", "127.0.0.1:0"), ("0.0.0.0:80", "[::1]:80")] {
+        assert!(config(&listen(&format!("['{first}']"), second)).is_ok(), "{first} {second}");
+    }
+    assert_eq!(config(&listen("['127.0.0.1:80']", "off")).expect("valid").server.admin, None);
+}
+
+#[test]
+fn trusting_every_address_is_refused() {
+    refused("[server]\ntrusted_proxies = ['0.0.0.0/0']", "server.trusted_proxies[0]", "every address");
+    refused("[server]\ntrusted_proxies = ['proxy']", "server.trusted_proxies[0]", "not a network");
+    assert_eq!(config("[server]\ntrusted_proxies = ['10.0.0.0/8', '::1']").expect("valid").server.trusted_proxies.len(), 2);
+}
+
+#[test]
+fn lives_must_nest() {
+    refused("[auth]\nrefresh_token = '91d'", "auth.refresh_token", "outlives its session");
+    refused("[auth]\nrefresh_token = '14m'", "auth.refresh_token", "expires before the access token");
+    assert!(config("[auth]\nrefresh_token = '90d'").is_ok(), "as long as the session");
+    assert!(config("[auth]\nrefresh_token = '15m'").is_ok(), "as long as the access token");
+}
+
+#[test]
+fn a_long_access_token_is_warned_about_and_a_very_long_one_is_refused() {
+    assert!(problems(config("[auth]\naccess_token = '1h'")).is_empty());
+    assert_eq!(problems(config("[auth]\naccess_token = '3601s'")), ["auth.access_token: an access token that lives 1h 1s"]);
+    assert!(config("[auth]\naccess_token = '24h'").is_ok());
+    refused("[auth]\naccess_token = '86401s'", "auth.access_token", "out of bounds");
+    refused("[auth]\naccess_token = '1500ms'", "auth.access_token", "whole seconds");
+    refused("[auth]\naccess_token = '0s'", "auth.access_token", "out of bounds");
+}
+
+#[test]
+fn deadlines_and_timeouts_of_zero_are_refused() {
+    refused("[revocation]\ndeadline = '0s'", "revocation.deadline", "out of bounds");
+    refused("[server]\nheader_timeout = '0s'", "server.header_timeout", "out of bounds");
+    assert!(config("[server]\ndrain_delay = '0s'").is_ok());
+}
+
+#[test]
+fn weak_password_hashing_is_refused() {
+    refused("[auth.password]\nargon2_memory = '18MiB'", "auth.password.argon2_memory", "argon2id needs at least");
+    refused("[auth.password]\nargon2_passes = 1", "auth.password.argon2_passes", "argon2id needs at least");
+    refused("[auth.password]\nalgorithm = 'bcrypt'\nbcrypt_cost = 9", "auth.password.bcrypt_cost", "bcrypt needs");
+    refused("[auth.password]\nmin_length = 7", "auth.password.min_length", "out of bounds");
+    assert!(config("[auth.password]\nalgorithm = 'bcrypt'\nbcrypt_cost = 10\nmin_length = 8").is_ok());
+}
+
+#[test]
+fn a_shared_database_needs_redis() {
+    let postgres = "[store]\nurl = 'postgres://u:p@db/app'\n";
+    refused(postgres, "store.url", "would not see each other's logouts");
+    assert!(config(&format!("{postgres}[revocation]\nurl = 'redis://r'")).is_ok());
+    assert!(config(&format!("{postgres}[revocation]\ninsecure_single_replica = true")).is_ok());
+}
+
+#[test]
+fn a_url_that_no_store_takes_is_refused() {
+    refused("[store]\nurl = 'oracle://db'", "store.url", "no store for \"oracle\"");
+    refused("[store]\nurl = 'sqlite::memory:'", "store.url", "forgets");
+    refused("[store]\nurl = 'sqlite:a.db?mode=ro'", "store.url", "options");
+    refused("[revocation]\nurl = 'redis://'", "revocation.url", "not the URL of a Redis");
+    refused("[store]\nurl = { env = 'ABSENT' }", "store.url", "ABSENT is not set");
+    refused("[store]\nurl = { evn = 'X' }", "store.url", "expected text, { env");
+}
+
+#[test]
+fn credentials_are_never_shown() {
+    let source = Source { environment: [("PORTCULLIS__REVOCATION__URL", "redis:hunter2")].into_iter().collect(), ..source() };
+    let texts =
+        ["[store]\nurl = 'oracle://u:hunter2@db'\n", "[store]\nurl = 'hunter2'\n", "[store]\nurl = \"postgres://u:hunter2@db\n"];
+    for text in texts {
+        let report = read(&format!("{text}{LEAST}"), &source).expect_err("refused");
+        assert!(!report.render(false).contains("hunter2"), "{report}");
+        assert!(!format!("{report:?}").contains("hunter2"), "{report:?}");
+    }
+}
+
+#[test]
+fn https_by_address_needs_the_name_in_the_certificate() {
+    let upstream = |more: &str| format!("[upstreams.tls]\n{more}\n");
+    let route = "[[routes]]\npath = '/tls'\nupstream = 'tls'\n";
+    let text = |more: &str| format!("{}{route}", upstream(more));
+    refused(&text("servers = ['https://10.0.0.5']"), "upstreams.tls.servers[0]", "no name to verify");
+    let config = config(&text("servers = ['https://10.0.0.5']\ntls = { server_name = 'app.internal' }")).expect("named");
+    let server = &config.upstreams.iter().find(|upstream| &*upstream.name == "tls").expect("present").servers[0];
+    assert_eq!(server.tls_name.as_deref(), Some("app.internal"));
+    refused(
+        &text("servers = ['http://10.0.0.5']\ntls = { server_name = 'a' }"),
+        "upstreams.tls.tls",
+        "no server of this upstream is https",
+    );
+    refused(&text("servers = []"), "upstreams.tls.servers", "has no servers");
+    refused(&text("servers = ['http://127.0.0.1:8080']"), "upstreams.tls.servers[0]", "this gateway itself");
+}
+
+#[test]
+fn an_identity_header_has_a_name_of_its_own() {
+    refused("[identity_headers]\nsubject = 'Host'", "identity_headers.subject", "a meaning of its own");
+    refused("[identity_headers]\nsubject = 'X User'", "identity_headers.subject", "not a header name");
+    refused("[identity_headers]\nusername = 'x-auth-subject'", "identity_headers.username", "is taken");
+    assert_eq!(config("[identity_headers]\nsubject = 'Remote-User'").expect("valid").identity_headers.subject, "remote-user");
+}
+
+#[test]
+fn two_routes_for_the_same_requests_are_refused() {
+    let route = |more: &str| format!("[[routes]]\npath = '/a'\nupstream = 'app'\n{more}\n");
+    let both = |first: &str, second: &str| format!("{}{}", route(first), route(second));
+    refused(&both("", "name = 'b'"), "routes[1]", "another route serves the same requests");
+    refused(&both("methods = ['GET', 'POST']", "methods = ['POST']"), "routes[1]", "the same requests");
+    refused(&both("methods = ['GET']", "methods = ['HEAD']"), "routes[1]", "the same requests");
+    refused(&both("host = 'A.example'", "host = 'a.example'"), "routes[1]", "the same requests");
+    refused(&both("name = 'x'", "name = 'x'\nhost = 'a.example'"), "routes[1].name", "is called \"x\"");
+    for (first, second) in [("", "methods = ['GET']"), ("methods = ['GET']", "methods = ['POST']"), ("", "host = 'a.example'")] {
+        assert!(config(&both(first, second)).is_ok(), "{first} {second}");
+    }
+}
+
+#[test]
+fn a_route_that_protects_less_than_it_says_is_refused() {
+    let route = |more: &str| format!("[[routes]]\npath = '/a'\nupstream = 'app'\n{more}\n");
+    refused(&route("access = 'public'\nrequire = { roles = ['admin'] }"), "routes[0].require", "never be checked");
+    refused(&route("require = { roles = ['a,b'] }"), "routes[0].require.roles[0]", "the role \"a,b\"");
+    refused(&route("methods = ['POST']\nwebsocket = true"), "routes[0].websocket", "no upgrade");
+    refused(&route("require = { role = ['admin'] }"), "routes[0].require.role", "unknown key");
+    let text = format!("{}[auth]\nself_assigned_roles = ['admin']", route("require = { roles = ['admin'] }"));
+    assert_eq!(problems(config(&text)), ["routes[0].require.roles: whoever registers may take the role `admin`"]);
+}
+
+#[test]
+fn a_route_that_no_request_reaches_is_refused() {
+    let route = |path: &str| format!("[[routes]]\npath = '{path}'\nupstream = 'app'\n");
+    for path in ["/auth", "/auth/login", "/%61uth"] {
+        refused(&route(path), "routes[0].path", "the gateway itself answers under /auth");
+    }
+    refused(&route("/.well-known/jwks.json"), "routes[0].path", "the gateway itself answers");
+    refused(&route("/a/../b"), "routes[0].path", "");
+    refused(&route("/a/*"), "routes[0].path", "wildcard");
+    refused(&route("a"), "routes[0].path", "begins with");
+    assert!(config(&route("/authority")).is_ok());
+    refused("[auth]\nprefix = '/'", "auth.prefix", "cover every route");
+}
+
+#[test]
+fn a_gateway_without_routes_is_refused() {
+    let report = read("", &source()).expect_err("nothing to do");
+    assert_eq!(report.problems()[0].path, "routes");
+    assert!(read("routes = []", &source()).expect_err("nothing to do").refuses());
+}
+
+#[test]
+fn overrides_are_checked_like_the_file() {
+    let source = Source {
+        sets: vec!["auth.access_token=5 parsecs".to_owned(), "auth.registration=closed".to_owned(), "atuh.prefix=/a".to_owned()],
+        ..source()
+    };
+    let report = read(LEAST, &source).expect_err("two overrides are wrong");
+    let rendered = report.render(false);
+    assert!(rendered.contains("--set:1:19") && rendered.contains("is not a duration"), "{rendered}");
+    assert!(rendered.contains("atuh: unknown key") && rendered.contains("did you mean `auth`?"), "{rendered}");
+    let sets = vec!["auth.registration=closed".to_owned()];
+    let environment: Environment = [("PORTCULLIS__UPSTREAMS__APP__RETRIES", "0")].into_iter().collect();
+    let config = read(LEAST, &Source { sets, environment, ..source }).expect("valid");
+    assert_eq!((config.auth.registration, config.upstreams[0].retries), (Registration::Closed, 0));
+}
+
+#[test]
+fn the_data_directory_is_beside_the_file_unless_named() {
+    assert_eq!(source().data_dir(), std::path::Path::new("/etc/portcullis/data"));
+    assert_eq!(Source { path: "gateway.toml".into(), ..Source::default() }.data_dir(), std::path::Path::new("data"));
+    assert_eq!(Source { data_dir: Some("/var/lib/p".into()), ..source() }.data_dir(), std::path::Path::new("/var/lib/p"));
+}
+
+#[test]
+fn a_missing_file_is_named_and_the_way_out_too() {
+    let report = load(&Source { path: "/nonexistent/gateway.toml".into(), ..Source::default() }).expect_err("missing");
+    let rendered = report.render(false);
+    assert!(rendered.contains("/nonexistent/gateway.toml") && rendered.contains("config default"), "{rendered}");
+}

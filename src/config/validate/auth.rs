@@ -1,0 +1,176 @@
+//! `[auth]`: lives that nest, roles that are roles, hashing that is worth the name.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Check, DAY, HOUR, SECOND};
+use crate::config::file::{self, PasswordAlgorithm, SigningAlgorithm};
+use crate::config::place::Path;
+use crate::config::{Auth, Registration, cores};
+use crate::identity::password::{Hashing, PasswordPolicy};
+use crate::identity::signing_keys::Algorithm;
+use crate::identity::user::Role;
+use crate::policy::path::PathPrefix;
+
+/// Revoked tokens are remembered for as long as tokens live, and every check of a token elsewhere (a service that
+/// verifies it with the JWKS alone) trusts it for that long.
+const ACCESS_TOKEN_MAX: Duration = DAY;
+/// RFC 9700 and every deployment guide say minutes; beyond an hour somebody should have thought about it.
+const ACCESS_TOKEN_USUAL: Duration = HOUR;
+const YEAR: Duration = Duration::from_hours(24 * 366);
+const FIVE_MINUTES: Duration = Duration::from_mins(5);
+
+pub(super) fn auth(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Auth {
+    let access_token = access_token(check, &path.key("access_token"), file);
+    let mut duration = |key: &str, text, bounds| check.duration(&path.key(key), text, bounds);
+    let refresh_token = duration("refresh_token", &file.refresh_token, SECOND..=YEAR);
+    let session_max = duration("session_max", &file.session_max, SECOND..=10 * YEAR);
+    let rotation_grace = duration("rotation_grace", &file.rotation_grace, Duration::ZERO..=FIVE_MINUTES);
+    let clock_skew = duration("clock_skew", &file.clock_skew, Duration::ZERO..=FIVE_MINUTES);
+    let key_activation =
+        check.duration(&path.key("signing").key("activation"), &file.signing.activation, Duration::ZERO..=7 * DAY);
+    nesting(check, path, [access_token, refresh_token, session_max]);
+    let password = &file.password;
+    Auth {
+        prefix: prefix(check, &path.key("prefix"), &file.prefix),
+        issuer: claim(check, &path.key("issuer"), &file.issuer),
+        audience: claim(check, &path.key("audience"), &file.audience),
+        access_token,
+        refresh_token,
+        session_max,
+        rotation_grace,
+        clock_skew,
+        registration: match file.registration {
+            file::Registration::Open => Registration::Open,
+            file::Registration::Closed => Registration::Closed,
+        },
+        default_roles: roles(check, &path.key("default_roles"), &file.default_roles),
+        self_assigned_roles: roles(check, &path.key("self_assigned_roles"), &file.self_assigned_roles),
+        password: password_policy(check, &path.key("password"), password),
+        // Half the cores, so that a storm of logins leaves the other half to proxying.
+        hash_workers: password.workers.map_or_else(|| (cores() / 2).max(1), usize::from),
+        hash_queue: usize::try_from(password.queue).unwrap_or(usize::MAX),
+        algorithm: match file.signing.algorithm {
+            SigningAlgorithm::EdDsa => Algorithm::EdDsa,
+            SigningAlgorithm::Es256 => Algorithm::Es256,
+            SigningAlgorithm::Rs256 => Algorithm::Rs256,
+            SigningAlgorithm::Hs256 => Algorithm::Hs256,
+        },
+        keys: check.data_dir.join(&file.signing.keys),
+        key_activation,
+    }
+}
+
+fn access_token(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Duration {
+    let life = check.duration(path, &file.access_token, SECOND..=ACCESS_TOKEN_MAX);
+    if life.subsec_nanos() != 0 {
+        check.refuse(
+            path,
+            "a token's life is whole seconds",
+            "`exp` and `iat` are compared as whole seconds: write \"1s\" or more",
+        );
+    }
+    if life > ACCESS_TOKEN_USUAL {
+        let message = format!("an access token that lives {}", humantime::format_duration(life));
+        check.warn(path, message, "services that verify tokens by themselves never see a revocation: minutes are usual");
+    }
+    life
+}
+
+/// A refresh token must outlive the access token that it renews, and no token may outlive its session.
+fn nesting(check: &mut Check<'_>, path: &Path, [access, refresh, session]: [Duration; 3]) {
+    if [access, refresh, session].contains(&Duration::ZERO) {
+        return; // Reported already; comparing with it would only confuse.
+    }
+    let shown = |duration: Duration| humantime::format_duration(duration).to_string();
+    let (access_path, refresh_path, session_path) =
+        (path.key("access_token"), path.key("refresh_token"), path.key("session_max"));
+    if refresh > session {
+        let message = format!("a refresh token of {} outlives its session of {}", shown(refresh), shown(session));
+        check.clash(
+            &refresh_path,
+            message,
+            &session_path,
+            "the session ends here",
+            "shorten refresh_token or lengthen session_max",
+        );
+    }
+    if access > refresh {
+        let message = format!("a refresh token of {} expires before the access token of {}", shown(refresh), shown(access));
+        check.clash(
+            &refresh_path,
+            message,
+            &access_path,
+            "what it should renew",
+            "lengthen refresh_token or shorten access_token",
+        );
+    }
+}
+
+fn prefix(check: &mut Check<'_>, path: &Path, text: &str) -> String {
+    let help = "write a path like \"/auth\"";
+    let Some(prefix) = check.parsed(path, PathPrefix::parse(text), help) else { return "/auth".to_owned() };
+    if prefix.as_str() == "/" {
+        check.refuse(path, "the gateway's own API would cover every route", help);
+        return "/auth".to_owned();
+    }
+    prefix.as_str().to_owned()
+}
+
+/// `iss` and `aud` are compared byte by byte and travel in a header: visible ASCII.
+fn claim(check: &mut Check<'_>, path: &Path, text: &str) -> String {
+    if text.is_empty() || text.len() > 256 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        check.refuse(
+            path,
+            "must be 1 to 256 visible ASCII characters",
+            "write the gateway's public URL, like \"https://api.example.com\"",
+        );
+    }
+    text.to_owned()
+}
+
+/// Roles, each of which can stand in a header's list.
+pub(super) fn roles(check: &mut Check<'_>, path: &Path, file: &[String]) -> BTreeSet<Role> {
+    let mut roles = BTreeSet::new();
+    for (index, text) in file.iter().enumerate() {
+        let result = Role::parse(text).map_err(|error| format!("the role {text:?} {error}"));
+        roles.extend(check.parsed(&path.index(index), result, "write it like \"billing:read\", at most 64 characters"));
+    }
+    roles
+}
+
+/// Which of argon2id's parameters to point at, if one is refused.
+fn weakest(memory_kib: u32, file: &file::Password) -> &'static str {
+    match PasswordPolicy::default().hashing {
+        Hashing::Argon2id { memory_kib: floor, .. } if memory_kib < floor => "argon2_memory",
+        Hashing::Argon2id { passes: floor, .. } if file.argon2_passes < floor => "argon2_passes",
+        _ if file.argon2_lanes < 1 => "argon2_lanes",
+        _ => "argon2_memory",
+    }
+}
+
+fn password_policy(check: &mut Check<'_>, path: &Path, file: &file::Password) -> PasswordPolicy {
+    let memory = check.size(&path.key("argon2_memory"), &file.argon2_memory, 1024..=u64::from(u32::MAX) * 1024);
+    let (hashing, key) = match file.algorithm {
+        PasswordAlgorithm::Argon2id => {
+            let memory_kib = u32::try_from(memory / 1024).unwrap_or(u32::MAX);
+            (Hashing::Argon2id { memory_kib, passes: file.argon2_passes, lanes: file.argon2_lanes }, weakest(memory_kib, file))
+        }
+        PasswordAlgorithm::Bcrypt => (Hashing::Bcrypt { cost: file.bcrypt_cost }, "bcrypt_cost"),
+    };
+    let policy = PasswordPolicy { min_chars: usize::try_from(file.min_length).unwrap_or(usize::MAX), hashing };
+    // A memory of zero was reported above.
+    if memory != 0 {
+        let help = "weaker hashes fall to guessing when a database is stolen; lower `workers` if memory is short";
+        check.parsed(&path.key(key), policy.check_parameters(), help);
+    }
+    // ASVS 6.2.1; the upper bound because NIST SP 800-63B wants passwords of 64 characters to be accepted, not demanded.
+    if !(8..=64).contains(&policy.min_chars) {
+        check.refuse(
+            &path.key("min_length"),
+            format!("{} is out of bounds", file.min_length),
+            "write 8 to 64; 15 is recommended",
+        );
+    }
+    policy
+}

@@ -1,0 +1,256 @@
+//! Which header fields to remove and set on the way to an upstream and back, as data.
+//!
+//! The edits of a request belong into `upstream_request_filter`: pingora has removed by then what `Connection`
+//! nominates, so a client cannot have our fields removed by nominating them. Hop-by-hop fields of requests and
+//! the framing of both directions are pingora's business.
+
+mod cookies;
+mod reserved;
+mod response;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::identity::Principal;
+use crate::policy::access::Permit;
+use crate::policy::bearer;
+use crate::policy::head::folds_to;
+use crate::policy::host::Host;
+
+use reserved::Reserved;
+
+pub use cookies::COOKIE_PREFIX;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Fields that identity must not be written to: they frame the message, or the gateway writes them otherwise.
+const TAKEN: [&str; 18] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
+/// What is encoded in identity fields: all but visible ASCII, the comma that separates roles (and, to many
+/// servers, fields), and `%` itself, so that decoding always gives the original.
+const ENCODED: AsciiSet = CONTROLS.add(b' ').add(b'%').add(b',');
+
+/// The fields that tell an upstream who is calling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityHeaderNames {
+    /// `sub`
+    pub subject: HeaderName,
+    /// The user name as typed.
+    pub username: HeaderName,
+    /// The address as typed.
+    pub email: HeaderName,
+    /// The roles, separated by commas.
+    pub roles: HeaderName,
+    /// `sid`
+    pub session: HeaderName,
+    /// `iss`
+    pub issuer: HeaderName,
+}
+
+/// What [`Forwarding`] needs to know.
+#[derive(Debug, Clone)]
+pub struct ForwardingSettings {
+    /// Where identity is written.
+    pub identity_headers: IdentityHeaderNames,
+    /// The issuer of most callers: its field value is made once.
+    pub issuer: Arc<str>,
+}
+
+/// Why identity cannot be written to a field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ForwardingError {
+    /// The field has another meaning.
+    #[error("`{0}` cannot be an identity header: it has another meaning")]
+    Taken(HeaderName),
+    /// Two identity fields with one name, or two spellings of one.
+    #[error("the identity headers `{0}` and `{1}` are the same to some servers")]
+    Same(HeaderName, HeaderName),
+}
+
+/// How the client speaks to the gateway: known from the listener, never from the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Clear text.
+    Http,
+    /// TLS.
+    Https,
+}
+
+/// What an upstream is told about the request beside who is calling.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestFacts<'a> {
+    /// The client's address ([`crate::client_addr`]).
+    pub client: IpAddr,
+    /// The client's scheme.
+    pub scheme: Scheme,
+    /// The host that the request is for.
+    pub host: &'a Host,
+    /// The gateway's identifier of this request.
+    pub request_id: &'a str,
+}
+
+/// Changes to a head: first `remove`, then `set` (replaces every field of that name), then `append`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Fields to take out, all values.
+    pub remove: Vec<HeaderName>,
+    /// Fields to have exactly one value.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Fields to add a value to.
+    pub append: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The rules of forwarding, prepared once.
+#[derive(Debug)]
+pub struct Forwarding {
+    names: IdentityHeaderNames,
+    reserved: Reserved,
+    issuer: (Arc<str>, HeaderValue),
+}
+
+impl IdentityHeaderNames {
+    fn all(&self) -> [&HeaderName; 6] {
+        [&self.subject, &self.username, &self.email, &self.roles, &self.session, &self.issuer]
+    }
+}
+
+impl Forwarding {
+    /// Prepares the rules.
+    ///
+    /// # Errors
+    /// An identity field has another meaning, or two of them are one.
+    pub fn new(settings: ForwardingSettings) -> Result<Self, ForwardingError> {
+        let names = settings.identity_headers;
+        let all = names.all();
+        for (at, name) in all.iter().enumerate() {
+            if TAKEN.iter().any(|taken| folds_to(name, taken)) {
+                return Err(ForwardingError::Taken((*name).clone()));
+            }
+            if let Some(same) = all[..at].iter().find(|other| folds_to(name, other.as_str())) {
+                return Err(ForwardingError::Same((*same).clone(), (*name).clone()));
+            }
+        }
+        let reserved = Reserved::new(all);
+        let issuer = carried(&settings.issuer);
+        Ok(Self { names, reserved, issuer: (settings.issuer, issuer) })
+    }
+
+    /// What to change in the head of a permitted request.
+    ///
+    /// Every spelling of a field that only the gateway may write is removed, on every route. A bearer token is
+    /// removed unless the route passes it; an `Authorization` of another scheme is between client and upstream
+    /// and stays. `Host` becomes the canonical one, by which the route was chosen.
+    #[must_use]
+    pub fn request_edits(&self, incoming: &HeaderMap, permit: &Permit, facts: &RequestFacts<'_>) -> HeaderEdits {
+        let mut edits = HeaderEdits { set: Vec::with_capacity(11), ..HeaderEdits::default() };
+        edits.remove.extend(incoming.keys().filter(|name| self.reserved.covers(name)).cloned());
+        if !permit.route().pass_token && incoming.get_all(AUTHORIZATION).iter().any(bearer::is_bearer) {
+            edits.remove.push(AUTHORIZATION);
+        }
+        cookies::of_request(incoming, &mut edits);
+        self.tell_request(incoming, facts, &mut edits);
+        if let Some(caller) = permit.caller() {
+            self.tell_identity(&caller.principal, &mut edits.set);
+        }
+        edits
+    }
+
+    /// What to change in the head of an upstream's response.
+    #[must_use]
+    pub fn response_edits(&self, status: http::StatusCode, upstream: &HeaderMap) -> HeaderEdits {
+        let mut edits = HeaderEdits::default();
+        response::hop_by_hop(status, upstream, &mut edits);
+        response::one_length(upstream, &mut edits);
+        cookies::of_response(upstream, &mut edits);
+        edits
+    }
+
+    fn tell_request(&self, incoming: &HeaderMap, facts: &RequestFacts<'_>, edits: &mut HeaderEdits) {
+        let host = HeaderValue::from_str(facts.host.authority()).expect("a canonical host is visible ASCII");
+        // Over HTTP/2 there may be none yet.
+        if incoming.get(HOST) != Some(&host) {
+            edits.set.push((HOST, host.clone()));
+        }
+        let scheme = HeaderValue::from_static(match facts.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        });
+        let client = HeaderValue::try_from(facts.client.to_string()).expect("an IP address is visible ASCII");
+        edits.set.push((X_FORWARDED_FOR, client));
+        edits.set.push((X_FORWARDED_HOST, host));
+        edits.set.push((X_FORWARDED_PROTO, scheme));
+        edits.set.push((X_REQUEST_ID, carried(facts.request_id)));
+    }
+
+    /// The identity headers of `principal`, for whoever answers about it without forwarding anything.
+    #[must_use]
+    pub fn identity_headers(&self, principal: &Principal) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = Vec::with_capacity(6);
+        self.tell_identity(principal, &mut headers);
+        headers
+    }
+
+    /// What is not known of the principal is not set, and was removed if the client sent it.
+    fn tell_identity(&self, principal: &Principal, headers: &mut Vec<(HeaderName, HeaderValue)>) {
+        let mut set = |name: &HeaderName, value| headers.push((name.clone(), value));
+        set(&self.names.subject, carried(&principal.subject));
+        if let Some(username) = &principal.username {
+            set(&self.names.username, carried(username));
+        }
+        if let Some(email) = &principal.email {
+            set(&self.names.email, carried(email));
+        }
+        if !principal.roles.is_empty() {
+            set(&self.names.roles, carried_list(&principal.roles));
+        }
+        let mut text = [0; 36];
+        set(&self.names.session, carried(principal.session.0.hyphenated().encode_lower(&mut text)));
+        let (issuer, value) = &self.issuer;
+        set(&self.names.issuer, if principal.issuer == *issuer { value.clone() } else { carried(&principal.issuer) });
+    }
+}
+
+/// `text` as a field value, percent-encoded where a field value could not carry it.
+fn carried(text: &str) -> HeaderValue {
+    let encoded: std::borrow::Cow<'_, str> = utf8_percent_encode(text, &ENCODED).into();
+    HeaderValue::from_str(&encoded).expect("percent-encoded text is visible ASCII")
+}
+
+fn carried_list(items: &[Box<str>]) -> HeaderValue {
+    let mut list = String::with_capacity(items.iter().map(|item| item.len() + 1).sum());
+    for item in items {
+        if !list.is_empty() {
+            list.push(',');
+        }
+        list.extend(utf8_percent_encode(item, &ENCODED));
+    }
+    HeaderValue::try_from(list).expect("percent-encoded text is visible ASCII")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The claims of an access token on the wire (RFC 9068 §2.2), and what they must be to become a caller.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{TOKEN_BYTES_MAX, TokenError, TokenPolicy, later};
+use crate::identity::jose::{Others, present};
+use crate::identity::session::SessionId;
+use crate::identity::user::Role;
+use crate::identity::{Caller, Principal, TokenFacts};
+
+/// Revocation keys are made from it.
+const JTI_BYTES_MAX: usize = 128;
+/// OpenID Connect Core §2: `sub` has at most 255 ASCII characters.
+const SUBJECT_BYTES_MAX: usize = 255;
+
+/// The claims as this gateway writes them.
+#[derive(Serialize)]
+pub(super) struct Written<'a> {
+    pub(super) iss: &'a str,
+    pub(super) aud: &'a str,
+    pub(super) sub: &'a str,
+    pub(super) sid: Uuid,
+    pub(super) jti: Uuid,
+    pub(super) iat: i64,
+    pub(super) exp: i64,
+    pub(super) auth_time: i64,
+    pub(super) roles: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preferred_username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) email: Option<&'a str>,
+}
+
+/// The claims as they are read: all typed, each at most once.
+#[derive(Deserialize)]
+pub(super) struct Read {
+    iss: Box<str>,
+    aud: Audience,
+    sub: Box<str>,
+    sid: Box<str>,
+    jti: Box<str>,
+    iat: i64,
+    exp: i64,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) nbf: Option<i64>,
+    auth_time: i64,
+    #[serde(default)]
+    roles: Vec<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    preferred_username: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    email: Option<Box<str>>,
+    #[serde(flatten)]
+    _others: Others,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(Box<str>),
+    Many(Vec<Box<str>>),
+}
+
+impl Read {
+    /// The caller whom verified claims speak for. Reads no clock: the times are only compared with each other.
+    pub(super) fn check(self, policy: &TokenPolicy) -> Result<Caller, TokenError> {
+        if *self.iss != *policy.issuer {
+            return Err(TokenError::Issuer);
+        }
+        let for_us = match &self.aud {
+            Audience::One(audience) => *audience == policy.audience,
+            Audience::Many(audiences) => audiences.contains(&policy.audience),
+        };
+        if !for_us {
+            return Err(TokenError::Audience);
+        }
+        let (issued_at, expires_at) = (instant(self.iat)?, instant(self.exp)?);
+        if expires_at <= issued_at || expires_at.as_nanosecond() > later(issued_at, policy.life_max) {
+            return Err(TokenError::Life);
+        }
+        let names = [self.preferred_username.as_deref(), self.email.as_deref()];
+        let printable = printable(&self.sub, SUBJECT_BYTES_MAX)
+            && printable(&self.jti, JTI_BYTES_MAX)
+            && names.into_iter().flatten().all(|name| printable(name, TOKEN_BYTES_MAX))
+            && self.roles.iter().all(|role| Role::parse(role).is_ok());
+        // Only the hyphenated form, of the four that a UUID parser knows.
+        let session = (self.sid.len() == 36).then(|| Uuid::try_parse(&self.sid).ok()).flatten().map(SessionId);
+        let (true, Some(session)) = (printable, session) else {
+            return Err(TokenError::Claims);
+        };
+        let mut roles = self.roles;
+        roles.sort_unstable();
+        roles.dedup();
+        let token = TokenFacts {
+            issuer: Arc::clone(&policy.issuer),
+            jti: self.jti,
+            session,
+            subject: self.sub.clone(),
+            issued_at,
+            expires_at,
+        };
+        let principal = Principal {
+            issuer: Arc::clone(&policy.issuer),
+            subject: self.sub,
+            username: self.preferred_username,
+            email: self.email,
+            roles: roles.into(),
+            session,
+            auth_time: instant(self.auth_time)?,
+        };
+        Ok(Caller { principal, token })
+    }
+}
+
+pub(super) fn instant(seconds: i64) -> Result<Timestamp, TokenError> {
+    Timestamp::from_second(seconds).map_err(|_| TokenError::Claims)
+}
+
+/// Whether a text may stand in headers and log lines: some characters, no control characters.
+fn printable(text: &str, bytes_max: usize) -> bool {
+    (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
+}

@@ -1,0 +1,89 @@
+//! What is known about one request while it passes through the phases of the proxy.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::admission::Destination;
+use crate::policy::access::Permit;
+use crate::reason::Reason;
+use crate::telemetry::metrics::Present;
+
+/// Request ids: unique among all replicas as far as the process part is random. Not secret.
+#[derive(Debug)]
+pub struct RequestIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids that begin with 16 hexadecimal digits for this process.
+    #[must_use]
+    pub fn new(process: u64) -> Self {
+        Self { process, next: AtomicU64::new(1) }
+    }
+
+    pub(super) fn next(&self) -> String {
+        format!("{:016x}{:016x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// How far a request has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Nothing is decided.
+    Arrived,
+    /// It may be forwarded.
+    Permitted(Permit),
+    /// The gateway answered it itself.
+    Answered,
+}
+
+/// One request.
+pub struct Exchange {
+    pub(super) id: String,
+    pub(super) started: Instant,
+    pub(super) client: IpAddr,
+    pub(super) destination: Option<Destination>,
+    pub(super) stage: Stage,
+    /// Why it failed or was refused, once it was.
+    pub(super) reason: Option<Reason>,
+    /// What exactly, for the log alone.
+    pub(super) detail: Option<&'static str>,
+    /// Bytes of the request body that passed.
+    pub(super) body_bytes: u64,
+    /// Connection attempts to the upstream.
+    pub(super) attempts: u32,
+    /// When the first attempt began.
+    pub(super) upstream_started: Option<Instant>,
+    /// Until the upstream's response head arrived.
+    pub(super) upstream_waited: Option<Duration>,
+    /// Counts the request as in flight until it is dropped, however it ends.
+    _in_flight: Present,
+}
+
+impl Exchange {
+    pub(super) fn new(id: String, started: Instant, in_flight: Present) -> Self {
+        Self {
+            id,
+            started,
+            client: super::outcome::NO_ADDRESS,
+            destination: None,
+            stage: Stage::Arrived,
+            reason: None,
+            detail: None,
+            body_bytes: 0,
+            attempts: 0,
+            upstream_started: None,
+            upstream_waited: None,
+            _in_flight: in_flight,
+        }
+    }
+
+    pub(super) fn permit(&self) -> Option<&Permit> {
+        match &self.stage {
+            Stage::Permitted(permit) => Some(permit),
+            Stage::Arrived | Stage::Answered => None,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! From a reason to a response: the gateway's own answers on proxied paths.
+
+use http::{HeaderValue, Method, header};
+use pingora::http::ResponseHeader;
+use pingora::prelude::*;
+use pingora::proxy::Session;
+
+use crate::api::problem::Problem;
+use crate::reason::Reason;
+
+/// A refusal, ready to be written.
+pub(super) struct Denial<'a> {
+    pub(super) reason: Reason,
+    pub(super) allow: &'a [Method],
+}
+
+impl Denial<'_> {
+    /// Writes the answer. A connection whose request body was not read is closed afterwards, as what follows on
+    /// it cannot be told from the next request; so is one whose client breaks the rules of the protocol.
+    pub(super) async fn write(&self, session: &mut Session) -> Result<()> {
+        let head_only = session.req_header().method == Method::HEAD;
+        if breaks_protocol(self.reason) || !session.as_mut().is_body_done() {
+            session.set_keepalive(None);
+        }
+        let (parts, body) = Problem::new(self.reason).into_bytes_response().into_parts();
+        let mut response = ResponseHeader::build(parts.status, Some(parts.headers.len() + 2))?;
+        for (name, value) in &parts.headers {
+            response.append_header(name, value)?;
+        }
+        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+        if !self.allow.is_empty() {
+            response.insert_header(header::ALLOW, allow_value(self.allow))?;
+        }
+        session.write_response_header(Box::new(response), head_only).await?;
+        if head_only { Ok(()) } else { session.write_response_body(Some(body), true).await }
+    }
+}
+
+/// Whether client and gateway may have different ideas of where this request ends (RFC 9112 §9.6).
+fn breaks_protocol(reason: Reason) -> bool {
+    matches!(reason, Reason::Malformed | Reason::TargetTooLong | Reason::HeadersTooLarge | Reason::BodyTooLarge)
+}
+
+fn allow_value(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The whole HTTP/1.1 response to a head that never became a request.
+pub(super) fn farewell(reason: Reason) -> Vec<u8> {
+    let (parts, body) = Problem::new(reason).into_bytes_response().into_parts();
+    let mut response =
+        format!("HTTP/1.1 {} {}\r\n", parts.status.as_u16(), parts.status.canonical_reason().unwrap_or("")).into_bytes();
+    for (name, value) in &parts.headers {
+        response.extend_from_slice(name.as_str().as_bytes());
+        response.extend_from_slice(b": ");
+        response.extend_from_slice(value.as_bytes());
+        response.extend_from_slice(b"\r\n");
+    }
+    response.extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
+    response.extend_from_slice(&body);
+    response
+}

@@ -1,0 +1,309 @@
+//! Guards the bytes of a request head before the HTTP parser sees them.
+//!
+//! pingora parses leniently, has no deadline for a whole head, answers what it cannot parse by itself and
+//! never shows that to `ProxyHttp`. This wrapper around the client's stream closes the gap: it bounds the
+//! head in bytes, lines and time, refuses request lines that pingora would rewrite, and replaces pingora's
+//! own refusals by ours, so that each one is answered, counted and logged like any other. Once the head is
+//! parsed it only passes bytes through. It must not interpret header fields: that is `policy::head`.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Sleep;
+
+use super::head_scan::{HeadScan, Progress};
+use crate::limit::RequestLimits;
+use crate::reason::Reason;
+
+/// How long a refused client may take to read its answer.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of a refused request is read and thrown away, so that the answer is not lost to a reset.
+const FAREWELL_BYTES_MAX: usize = 1024 * 1024;
+
+/// What the guard needs to know and whom it tells.
+pub(super) struct GuardSettings {
+    /// Sizes.
+    pub(super) limits: RequestLimits,
+    /// From the first byte of a head to its last.
+    pub(super) header_timeout: Duration,
+    /// Told of every refusal that happens before a request exists.
+    pub(super) refused: Box<dyn Fn(Reason, Option<IpAddr>) + Send + Sync>,
+    /// Renders the answer to a refusal: a whole HTTP/1.1 response.
+    pub(super) farewell: fn(Reason) -> Vec<u8>,
+}
+
+/// How far the answer to a refused head has come.
+#[derive(Debug)]
+enum Farewell {
+    /// There is nothing to answer.
+    None,
+    /// Refused for this reason; the answer is sent when the connection is shut down.
+    Owed(Reason),
+    /// So much of the answer is written.
+    Saying { answer: Vec<u8>, written: usize },
+    /// The answer is sent; so much of what still arrives is read.
+    Discarding { left: usize },
+}
+
+/// A client's connection, guarded while a request head is being read.
+pub(super) struct HeadGuard {
+    inner: Stream,
+    settings: Arc<GuardSettings>,
+    scan: HeadScan,
+    deadline: Option<Pin<Box<Sleep>>>,
+    farewell: Farewell,
+    /// Whether something was written after the last flush.
+    unflushed: bool,
+    parsed: AtomicBool,
+}
+
+impl fmt::Debug for HeadGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeadGuard").field("farewell", &self.farewell).finish_non_exhaustive()
+    }
+}
+
+impl HeadGuard {
+    /// Guards a new connection.
+    pub(super) fn new(inner: Stream, settings: Arc<GuardSettings>) -> Self {
+        let scan = HeadScan::new(&settings.limits);
+        Self { inner, settings, scan, deadline: None, farewell: Farewell::None, unflushed: false, parsed: AtomicBool::new(false) }
+    }
+
+    /// Guards the next head on a connection that was kept alive; none if it was never guarded.
+    pub(super) fn rearm(stream: Stream) -> Option<Stream> {
+        let mut guard = stream.into_any().downcast::<Self>().ok()?;
+        guard.scan = HeadScan::new(&guard.settings.limits);
+        guard.deadline = None;
+        *guard.parsed.get_mut() = false;
+        Some(guard)
+    }
+
+    /// Ends the guarding: the head was accepted by the parser, and what follows is a body.
+    pub(super) fn head_parsed(stream: &Stream) {
+        if let Some(guard) = stream.as_any().downcast_ref::<Self>() {
+            guard.parsed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn refused(reason: Reason) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, reason.word())
+    }
+
+    fn is_parsed(&self) -> bool {
+        self.parsed.load(Ordering::Relaxed)
+    }
+
+    fn poll_read_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Farewell::Owed(reason) = self.farewell {
+            return Poll::Ready(Err(Self::refused(reason)));
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            self.farewell = Farewell::Owed(Reason::RequestTimeout);
+            return Poll::Ready(Err(Self::refused(Reason::RequestTimeout)));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        match self.scan.feed(&buf.filled()[before..]) {
+            Ok(Progress::Complete) => {}
+            // Most heads arrive in one piece and never pay for a timer.
+            Ok(Progress::Partial) if self.deadline.is_none() => {
+                self.deadline = Some(Box::pin(tokio::time::sleep(self.settings.header_timeout)));
+            }
+            Ok(Progress::Partial) => {}
+            Err(reason) => {
+                self.farewell = Farewell::Owed(reason);
+                // The parser takes an error before the first byte for a client that left, and answers nothing.
+                // So it gets one byte, which makes no head, and the error at its next read.
+                buf.set_filled(before);
+                buf.put_slice(b"-");
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        let digest = self.inner.get_socket_digest()?;
+        match digest.peer_addr()? {
+            SocketAddr::Inet(address) => Some(address.ip()),
+            SocketAddr::Unix(_) => None,
+        }
+    }
+
+    /// Answers a refused head, then reads and discards what is still arriving: closing a socket with unread
+    /// bytes sends a reset, which may overtake the answer (RFC 9112 §9.6).
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Farewell::Owed(reason) = self.farewell {
+            (self.settings.refused)(reason, self.peer());
+            self.deadline = Some(Box::pin(tokio::time::sleep(FAREWELL_TIMEOUT)));
+            self.farewell = Farewell::Saying { answer: (self.settings.farewell)(reason), written: 0 };
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            self.farewell = Farewell::None;
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let mut inner = Pin::new(&mut self.inner);
+        if let Farewell::Saying { answer, written } = &mut self.farewell {
+            while *written < answer.len() {
+                match ready!(inner.as_mut().poll_write(cx, &answer[*written..]))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    bytes => *written += bytes,
+                }
+            }
+            ready!(inner.as_mut().poll_flush(cx))?;
+            ready!(inner.as_mut().poll_shutdown(cx))?;
+            self.farewell = Farewell::Discarding { left: FAREWELL_BYTES_MAX };
+        }
+        while let Farewell::Discarding { left: left @ 1.. } = &mut self.farewell {
+            let mut bytes = [0; 1024];
+            let mut buf = ReadBuf::new(&mut bytes);
+            ready!(inner.as_mut().poll_read(cx, &mut buf))?;
+            *left = if buf.filled().is_empty() { 0 } else { left.saturating_sub(buf.filled().len()) };
+        }
+        self.farewell = Farewell::None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// The parser answers a head that it cannot read. Ours is sent instead, when the connection is shut down.
+    fn swallow_parser_answer(&mut self) {
+        if matches!(self.farewell, Farewell::None) {
+            self.farewell = Farewell::Owed(self.scan.parser_refusal());
+        }
+    }
+}
+
+impl AsyncRead for HeadGuard {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.is_parsed() {
+            return self.poll_read_head(cx, buf);
+        }
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        // pingora flushes a response of known length at its end only. It watches the client while it waits for
+        // the upstream, which is when what there is of a slow response should not wait with it.
+        if read.is_pending() && self.unflushed {
+            ready!(self.as_mut().poll_flush(cx))?;
+        }
+        read
+    }
+}
+
+impl AsyncWrite for HeadGuard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_parsed() {
+            self.unflushed = true;
+            return Pin::new(&mut self.inner).poll_write(cx, buf);
+        }
+        self.swallow_parser_answer();
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.farewell {
+            Farewell::None => Pin::new(&mut self.inner).poll_shutdown(cx),
+            _ => self.poll_farewell(cx),
+        }
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.is_parsed() {
+            self.unflushed = true;
+            return Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        }
+        self.swallow_parser_answer();
+        Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl Shutdown for HeadGuard {
+    async fn shutdown(&mut self) {
+        // The peer may be gone already; there is nobody left to tell.
+        drop(AsyncWriteExt::shutdown(self).await);
+    }
+}
+
+impl UniqueID for HeadGuard {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl Ssl for HeadGuard {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for HeadGuard {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.inner.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.inner.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for HeadGuard {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+
+    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
+        self.inner.set_proxy_digest(digest);
+    }
+}
+
+impl GetSocketDigest for HeadGuard {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.inner.set_socket_digest(digest);
+    }
+}
+
+#[async_trait]
+impl Peek for HeadGuard {
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        self.inner.try_peek(buf).await
+    }
+}

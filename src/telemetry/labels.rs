@@ -1,0 +1,136 @@
+//! The closed label sets: every value that a metric's label or a log's outcome field can take.
+//!
+//! A label value is a variant, never text from outside, so that nobody can grow the number of time series by
+//! sending requests. (`route` and `upstream` take the names of the configuration.)
+
+use crate::reason::Reason;
+
+/// A label whose values are the variants of an enum.
+pub trait Label: Copy + 'static {
+    /// The label's name.
+    const KEY: &'static str;
+    /// Every value, in the order of [`Label::index`].
+    const ALL: &'static [Self];
+
+    /// The value as written. Stable: dashboards and alerts match on it.
+    fn word(self) -> &'static str;
+
+    /// The position in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+macro_rules! labels {
+    ($($(#[doc = $doc:literal])+ $label:ident = $key:literal { $($(#[doc = $value_doc:literal])+ $value:ident = $word:literal,)+ })+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $label { $($(#[doc = $value_doc])+ $value,)+ }
+
+        impl Label for $label {
+            const KEY: &'static str = $key;
+            const ALL: &'static [Self] = &[$(Self::$value,)+];
+
+            fn word(self) -> &'static str {
+                match self { $(Self::$value => $word,)+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    )+};
+}
+
+labels! {
+    /// How a request ended.
+    Outcome = "outcome" {
+        /// The upstream answered, whatever it answered.
+        Forwarded = "forwarded",
+        /// The gateway's own API answered.
+        Answered = "answered",
+        /// The gateway refused to forward it.
+        Denied = "denied",
+        /// It was permitted, and the upstream or the gateway failed.
+        Failed = "failed",
+        /// The client went away before it had its answer.
+        Aborted = "aborted",
+    }
+
+    /// What ended a connection before a request was there to be routed.
+    EarlyRefusal = "cause" {
+        /// What arrived is not HTTP.
+        Parser = "parser",
+        /// The header section did not arrive within its deadline.
+        HeaderDeadline = "header_deadline",
+    }
+
+    /// Where a revocation check looks.
+    CheckMode = "mode" {
+        /// In Redis, on every request.
+        Strict = "strict",
+        /// In this process: the embedded set of a single replica.
+        Memory = "memory",
+    }
+
+    /// What a revocation check found.
+    CheckVerdict = "verdict" {
+        /// Not revoked.
+        Live = "live",
+        /// Revoked.
+        Revoked = "revoked",
+        /// It cannot be known now; the request is refused.
+        Unknown = "unknown",
+    }
+
+    /// Why every unexpired revocation was published again from SQL.
+    RepublicationCause = "cause" {
+        /// The gateway started.
+        Start = "start",
+        /// The set had lost its data, or came from another dataset.
+        Amnesia = "amnesia",
+        /// A revocation was written to SQL and could not be published.
+        PublishFailed = "publish_failed",
+    }
+
+    /// Which log.
+    Log = "log" {
+        /// One line per request.
+        Access = "access",
+        /// What the gateway says about itself.
+        Diagnostic = "diagnostic",
+    }
+}
+
+impl Label for Reason {
+    const KEY: &'static str = "reason";
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn word(self) -> &'static str {
+        Self::word(self)
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_indexes_match<L: Label + PartialEq + std::fmt::Debug>() {
+        for (position, label) in L::ALL.iter().enumerate() {
+            assert_eq!(label.index(), position, "{}={}", L::KEY, label.word());
+        }
+    }
+
+    #[test]
+    fn every_label_value_is_found_at_its_index() {
+        assert_indexes_match::<Outcome>();
+        assert_indexes_match::<EarlyRefusal>();
+        assert_indexes_match::<CheckMode>();
+        assert_indexes_match::<CheckVerdict>();
+        assert_indexes_match::<RepublicationCause>();
+        assert_indexes_match::<Log>();
+        assert_indexes_match::<Reason>();
+    }
+}

@@ -1,0 +1,164 @@
+//! A gateway's `Auth` with everything real but the clock: SQLite in a temporary directory, revocations in memory.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use portcullis::api::context::RequestContext;
+use portcullis::api::{self, ApiSettings};
+use portcullis::auth::authenticate::Authenticator;
+use portcullis::auth::hashing::Hasher;
+use portcullis::auth::register::NewAccount;
+use portcullis::auth::tokens::Tokens;
+use portcullis::auth::{Auth, AuthParts, AuthSettings, Origin, Registration};
+use portcullis::clock::{Clock, ManualClock, SystemEntropy};
+use portcullis::identity::Caller;
+use portcullis::identity::access_token::TokenPolicy;
+use portcullis::identity::password::PasswordPolicy;
+use portcullis::identity::refresh_token::RefreshKey;
+use portcullis::identity::signing_keys::{Algorithm, KeyRing, SigningKey};
+use portcullis::identity::user::{Role, User};
+use portcullis::revocation::{Mode, Revocations};
+use portcullis::store::RevokedSet;
+use portcullis::store::memory::MemorySet;
+use portcullis::store::sql::SqlStore;
+use secrecy::{ExposeSecret as _, SecretString};
+use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const ACCESS_TOKEN: Duration = Duration::from_secs(900);
+pub(crate) const REFRESH_TOKEN: Duration = Duration::from_secs(30 * 86_400);
+pub(crate) const SESSION_MAX: Duration = Duration::from_secs(90 * 86_400);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const SKEW: Duration = Duration::from_secs(5);
+
+pub(crate) struct Gate {
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<SqlStore>,
+    _upkeep: DropGuard,
+    _data: TempDir,
+}
+
+pub(crate) fn role(text: &str) -> Role {
+    Role::parse(text).unwrap()
+}
+
+pub(crate) fn settings() -> AuthSettings {
+    AuthSettings {
+        tokens: TokenPolicy { issuer: "https://gate.example".into(), audience: "api".into(), skew: SKEW, life_max: ACCESS_TOKEN },
+        access_token: ACCESS_TOKEN,
+        refresh_token: REFRESH_TOKEN,
+        session_max: SESSION_MAX,
+        rotation_grace: GRACE,
+        registration: Registration::Open,
+        default_roles: BTreeSet::from([role("user")]),
+        self_assigned_roles: BTreeSet::from([role("beta")]),
+    }
+}
+
+pub(crate) async fn gate() -> Gate {
+    gate_with(settings(), MemorySet::new()).await
+}
+
+pub(crate) async fn gate_with(settings: AuthSettings, set: Arc<dyn RevokedSet>) -> Gate {
+    let data = tempfile::tempdir().unwrap();
+    let url = SecretString::from(format!("sqlite:{}", data.path().join("gate.db").display()));
+    let store = Arc::new(SqlStore::connect(&url, 4).await.unwrap());
+    // Not on a whole second, so that rounding shows.
+    let start: Timestamp = "2026-11-21T07:30:00.400Z".parse().unwrap();
+    let clock = Arc::new(ManualClock::at(start));
+    let key = SigningKey::generate(Algorithm::EdDsa, start, start).unwrap();
+    let ring = Arc::new(ArcSwap::from_pointee(KeyRing::new(vec![key]).unwrap()));
+    let deadline = Duration::from_secs(1);
+    let revocations = Arc::new(Revocations::new(set, store.clone(), deadline, clock.clone(), Mode::Embedded));
+    let upkeep = CancellationToken::new();
+    tokio::spawn(Arc::clone(&revocations).maintain(upkeep.clone()));
+    while revocations.ready().is_err() {
+        tokio::task::yield_now().await;
+    }
+    let authenticator = Authenticator::new(Arc::clone(&ring), settings.tokens.clone(), revocations.clone(), clock.clone(), 1024);
+    let auth = Auth::new(AuthParts {
+        users: store.clone(),
+        sessions: store.clone(),
+        revocations,
+        ring,
+        refresh_key: RefreshKey::new(&[9; 32]),
+        clock: clock.clone(),
+        entropy: Arc::new(SystemEntropy),
+        hashing: Arc::new(Hasher::new(PasswordPolicy::default(), 2, 256)),
+        settings,
+    });
+    Gate { auth: Arc::new(auth), authenticator: Arc::new(authenticator), clock, store, _upkeep: upkeep.drop_guard(), _data: data }
+}
+
+pub(crate) fn account(username: &str) -> NewAccount {
+    NewAccount {
+        username: Some(username.to_owned()),
+        email: None,
+        password: PASSWORD.into(),
+        given_name: None,
+        family_name: None,
+        roles: Vec::new(),
+    }
+}
+
+impl Gate {
+    pub(crate) async fn register(&self, username: &str) -> User {
+        self.auth.register(account(username)).await.unwrap()
+    }
+
+    pub(crate) async fn login(&self, username: &str) -> Tokens {
+        self.auth.login(username, PASSWORD, &Origin::default()).await.unwrap()
+    }
+
+    /// Registers a user and signs them in.
+    pub(crate) async fn signed_in(&self, username: &str) -> Tokens {
+        self.register(username).await;
+        self.login(username).await
+    }
+
+    pub(crate) async fn caller(&self, tokens: &Tokens) -> Arc<Caller> {
+        self.authenticator.authenticate(access(tokens)).await.unwrap()
+    }
+
+    pub(crate) async fn accepts(&self, tokens: &Tokens) -> bool {
+        self.authenticator.authenticate(access(tokens)).await.is_ok()
+    }
+
+    pub(crate) async fn refreshes(&self, tokens: &Tokens) -> bool {
+        self.auth.refresh(refresh(tokens)).await.is_ok()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The API as clients reach it, without the proxy around it.
+    pub(crate) fn router(&self) -> axum::Router {
+        let subject = axum::http::HeaderName::from_static("x-auth-subject");
+        let identity_headers =
+            move |principal: &portcullis::identity::Principal| vec![(subject.clone(), principal.subject.parse().unwrap())];
+        let settings =
+            ApiSettings { prefix: "/auth".to_owned(), body_bytes_max: 64 * 1024, identity_headers: Arc::new(identity_headers) };
+        let context = RequestContext {
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            user_agent: Some("test/1".to_owned()),
+            request_id: "r1".to_owned(),
+        };
+        api::router(Arc::clone(&self.auth), Arc::clone(&self.authenticator), settings).layer(axum::Extension(context))
+    }
+}
+
+pub(crate) fn access(tokens: &Tokens) -> &str {
+    tokens.access_token.expose_secret()
+}
+
+pub(crate) fn refresh(tokens: &Tokens) -> &str {
+    tokens.refresh_token.expose_secret()
+}

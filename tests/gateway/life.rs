@@ -1,0 +1,83 @@
+//! The life of the process: what survives its death, and how it ends when asked to (222).
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::support::eventually;
+use crate::support::gateway::Gateway;
+use crate::support::upstream::{Answer, Step, Upstream};
+
+fn get(path: &str, token: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn an_acknowledged_logout_survives_a_kill() {
+    let upstream = Upstream::echo().await;
+    let mut gateway = Gateway::in_front_of(&upstream).start().await;
+    let leaving = gateway.registered("ada").await;
+    let staying = gateway.registered("grace").await;
+    assert_eq!(leaving.post("/auth/logout", &json!({})).await.0, 204);
+    gateway.kill();
+    gateway.restart().await;
+    let refused = gateway.connect().await.ask(get("/api", &leaving.access_token)).await;
+    assert_eq!((refused.status, refused.code().as_str()), (401, "revoked_token"));
+    assert_eq!(gateway.connect().await.ask(get("/api", &staying.access_token)).await.status, 200);
+}
+
+/// An upstream whose answer to `/public/slow` waits for the test.
+async fn slow_upstream() -> (Upstream, std::sync::Arc<Notify>) {
+    let finish = std::sync::Arc::new(Notify::new());
+    let until = std::sync::Arc::clone(&finish);
+    let upstream = Upstream::answering(move |head| match head.word(1) {
+        "/public/slow" => {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow".to_vec();
+            Answer::steps([Step::Wait(std::sync::Arc::clone(&until)), Step::Send(answer)])
+        }
+        _ => Answer::echo(head),
+    })
+    .await;
+    (upstream, finish)
+}
+
+/// P14: first not ready and still serving, then no new connections, then the end once nothing is in flight.
+#[tokio::test]
+async fn a_gateway_that_is_asked_to_stop_finishes_what_it_began() {
+    let (upstream, finish) = slow_upstream().await;
+    let mut gateway = Gateway::in_front_of(&upstream).set("server.drain_delay=1s").set("server.drain_timeout=20s").start().await;
+    let mut slow = gateway.connect().await;
+    slow.send("GET /public/slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    eventually("the slow request at the upstream", async || (upstream.requests("/public/slow").len() == 1).then_some(())).await;
+
+    gateway.terminate();
+    eventually("the end of readiness", async || (gateway.admin("/readyz").await?.0 == 503).then_some(())).await;
+    // Load balancers have not noticed yet: whoever comes now is served, on a connection that is not kept.
+    let mut late = gateway.connect().await;
+    let answer = late.ask("GET /public/late HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.head.one("connection")), (200, Some("close")));
+    let address = gateway.address;
+    eventually("the end of accepting", async || tokio::net::TcpStream::connect(address).await.err().map(drop)).await;
+
+    finish.notify_one();
+    let answer = slow.response().await.expect("what was begun is finished");
+    assert_eq!((answer.status, answer.text()), (200, "slow".to_owned()));
+    let exit = gateway.exit().await;
+    assert!(exit.success(), "{exit}: {}", gateway.output());
+}
+
+/// A request that never ends does not keep the process for ever.
+#[tokio::test]
+async fn a_gateway_that_is_asked_to_stop_ends_within_its_grace() {
+    let (upstream, _never) = slow_upstream().await;
+    let mut gateway = Gateway::in_front_of(&upstream).set("server.drain_delay=0s").set("server.drain_timeout=1s").start().await;
+    let mut slow = gateway.connect().await;
+    slow.send("GET /public/slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    eventually("the slow request at the upstream", async || (upstream.requests("/public/slow").len() == 1).then_some(())).await;
+    let begun = Instant::now();
+    gateway.terminate();
+    gateway.exit().await;
+    assert!(begun.elapsed() < Duration::from_secs(1 + 4), "after {:?}", begun.elapsed());
+}
