@@ -125,6 +125,22 @@ pub struct HeaderEdits {
     pub append: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl HeaderEdits {
+    /// Makes the changes.
+    pub fn apply(self, headers: &mut HeaderMap) {
+        for name in self.remove {
+            headers.remove(name);
+        }
+        headers.reserve(self.set.len() + self.append.len());
+        for (name, value) in self.set {
+            headers.insert(name, value);
+        }
+        for (name, value) in self.append {
+            headers.append(name, value);
+        }
+    }
+}
+
 /// The rules of forwarding, prepared once.
 #[derive(Debug)]
 pub struct Forwarding {

@@ -66,12 +66,24 @@ fn check(token: &[u8]) -> Result<&str, BearerError> {
     }
     let padding = token.iter().rev().take_while(|&&b| b == b'=').count();
     let body = &token[..token.len() - padding];
-    let plain = body.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b));
+    // Every request pays for this loop once per byte of its token: one load, no branch.
+    let plain = body.iter().fold(true, |plain, &b| plain & TOKEN68[usize::from(b)]);
     if body.is_empty() || !plain {
         return Err(BearerError::Malformed);
     }
     std::str::from_utf8(token).map_err(|_| BearerError::Malformed)
 }
+
+/// Which bytes a `token68` consists of, padding aside (RFC 9110 §11.2).
+const TOKEN68: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@
 //! `method SP target SP version` (RFC 9112 §3). A request line with more spaces or with forbidden bytes is
 //! refused here, because the parser would percent-escape them and go on (§3.2 warns of such repairs).
 
+use memchr::memchr;
+
 use crate::limit::RequestLimits;
 use crate::reason::Reason;
 
@@ -71,7 +73,7 @@ impl HeadScan {
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Progress, Reason> {
         let mut rest = bytes;
         while self.stage != Stage::Done && !rest.is_empty() {
-            let end = rest.iter().position(|byte| *byte == b'\n');
+            let end = memchr(b'\n', rest);
             let (line, ended) = match end {
                 Some(at) => (&rest[..at], true),
                 None => (rest, false),

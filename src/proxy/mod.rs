@@ -250,13 +250,15 @@ impl ProxyHttp for Proxy {
         let client = ctx.client;
         let request_id = ctx.id.clone();
         let (permit, destination) = self.permitted(ctx)?;
-        upstream.set_raw_path(destination.target.path_and_query().as_bytes())?;
         let facts = RequestFacts { client, host: &destination.host, scheme: Scheme::Http, request_id: &request_id };
         let edits = self.parts.forwarding.request_edits(&session.req_header().headers, permit, &facts);
-        let HeaderEdits { remove, set, append } = edits;
-        remove.iter().for_each(|name| drop(upstream.remove_header(name)));
-        set.into_iter().try_for_each(|(name, value)| upstream.insert_header(name, value))?;
-        append.into_iter().try_for_each(|(name, value)| upstream.append_header(name, value).map(drop))
+        // Without pingora's record of how names were spelt, which it would build again for every field that is set:
+        // names go out in lower case, as HTTP/2 has them anyway (RFC 9113 §8.2.1).
+        let placeholder = RequestHeader::build_no_case(http::Method::GET, b"/", None)?;
+        let mut parts = http::request::Parts::from(std::mem::replace(upstream, placeholder));
+        edits.apply(&mut parts.headers);
+        *upstream = parts.into();
+        upstream.set_raw_path(destination.target.path_and_query().as_bytes())
     }
 
     async fn request_body_filter(
