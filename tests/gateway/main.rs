@@ -2,6 +2,7 @@
 //! at both ends. Every test has a gateway, an upstream and a directory of its own; none knows a fixed port.
 
 mod hostile_requests;
-mod life;
+mod lifecycle;
+mod revocation;
 mod support;
 mod upstream_faults;

@@ -129,15 +129,30 @@ impl Actor {
 
     /// Somebody who registered by this name and signed in.
     pub(crate) async fn registered(gateway: SocketAddr, username: &str) -> Self {
-        let mut actor = Self::anonymous(gateway);
         let account = json!({"username": username, "password": PASSWORD});
-        let registered = actor.post("/auth/register", &account).await;
+        let registered = Self::anonymous(gateway).post("/auth/register", &account).await;
         assert_eq!(registered.0, 201, "registering {username}: {}", registered.1);
-        let (status, tokens) = actor.post("/auth/login", &account).await;
+        Self::signed_in(gateway, username).await
+    }
+
+    /// Somebody who has an account by this name and signed in: a session of its own.
+    pub(crate) async fn signed_in(gateway: SocketAddr, username: &str) -> Self {
+        let mut actor = Self::anonymous(gateway);
+        let (status, tokens) = actor.post("/auth/login", &json!({"username": username, "password": PASSWORD})).await;
         assert_eq!(status, 200, "signing {username} in: {tokens}");
-        tokens["access_token"].as_str().expect("a login gives an access token").clone_into(&mut actor.access_token);
-        tokens["refresh_token"].as_str().expect("a login gives a refresh token").clone_into(&mut actor.refresh_token);
+        actor.take(&tokens);
         actor
+    }
+
+    /// Goes on with these tokens.
+    pub(crate) fn take(&mut self, tokens: &Value) {
+        tokens["access_token"].as_str().expect("an access token").clone_into(&mut self.access_token);
+        tokens["refresh_token"].as_str().expect("a refresh token").clone_into(&mut self.refresh_token);
+    }
+
+    /// The same person at another gateway.
+    pub(crate) fn at(&self, gateway: SocketAddr) -> Self {
+        Self { base: format!("http://{gateway}"), ..self.clone() }
     }
 
     /// Posts JSON, with the access token if there is one: status and body.
@@ -150,8 +165,43 @@ impl Actor {
         self.answer(self.http.get(format!("{}{path}", self.base))).await
     }
 
+    /// Deletes a path, with the access token if there is one: status and body.
+    pub(crate) async fn delete(&self, path: &str) -> (u16, Value) {
+        self.answer(self.http.delete(format!("{}{path}", self.base))).await
+    }
+
+    /// Exchanges the refresh token, without the access token: status and body.
+    pub(crate) async fn refresh(&self) -> (u16, Value) {
+        let request = self.http.post(format!("{}/auth/refresh", self.base));
+        self.answer_anonymous(request.json(&json!({"refresh_token": self.refresh_token}))).await
+    }
+
+    /// Signs out.
+    ///
+    /// # Panics
+    /// It was not acknowledged.
+    pub(crate) async fn log_out(&self) {
+        let (status, body) = self.post("/auth/logout", &json!({})).await;
+        assert_eq!(status, 204, "signing out: {body}");
+    }
+
+    /// A claim of the access token, as the gateway reads it.
+    pub(crate) async fn claim(&self, name: &str) -> String {
+        let (status, claims) = self.get("/auth/verify").await;
+        assert_eq!(status, 200, "{claims}");
+        match &claims[name] {
+            Value::Null => panic!("no `{name}`: {claims}"),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+
     async fn answer(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
-        let request = if self.access_token.is_empty() { request } else { request.bearer_auth(&self.access_token) };
+        let authorized = !self.access_token.is_empty();
+        self.answer_anonymous(if authorized { request.bearer_auth(&self.access_token) } else { request }).await
+    }
+
+    async fn answer_anonymous(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
         let response = in_time("an answer", request.send()).await.expect("the gateway answers");
         let status = response.status().as_u16();
         let body = response.text().await.expect("a whole body");

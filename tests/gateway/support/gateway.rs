@@ -3,18 +3,24 @@
 use std::collections::HashSet;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::client::{Actor, RawClient};
 use super::eventually;
+use super::services::Redis;
 use super::upstream::Upstream;
 
 /// Between the moment a port is found free and the moment the gateway has it, somebody else may take it.
 const TRIES_MAX: usize = 5;
+/// What the admin listener says yes to once the gateway listens, and once all that it needs is there, too.
+const ALIVE: &str = "/livez";
+const READY: &str = "/readyz";
 
 /// Ports given to a gateway of this process. One that is still starting must not be mistaken for another one
 /// that answers on the same port.
@@ -30,14 +36,24 @@ pub(crate) struct Builder {
 /// A running gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    child: Child,
+    process: Process,
     builder: Builder,
-    directory: TempDir,
+    /// Holds the data, which replicas share.
+    directory: Arc<TempDir>,
+    config: PathBuf,
     /// Where clients connect.
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
-    output: Arc<Mutex<Vec<u8>>>,
+    output: Output,
 }
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    readers: Vec<JoinHandle<()>>,
+}
+
+type Output = Arc<Mutex<Vec<u8>>>;
 
 impl Gateway {
     /// A gateway in front of one upstream, `app`, with the routes that most tests need: `/public`, `/optional`,
@@ -73,7 +89,7 @@ impl Gateway {
 
     /// Everything that the gateway has written so far, log and access log, from all its lives.
     pub(crate) fn output(&self) -> String {
-        String::from_utf8_lossy(&self.output.lock().expect("the readers do not panic")).into_owned()
+        text(&self.output)
     }
 
     /// The status and the body of the admin listener's answer; none while it does not listen.
@@ -82,47 +98,71 @@ impl Gateway {
         Some((response.status().as_u16(), response.text().await.ok()?))
     }
 
+    /// Whether it says that all that it needs is there.
+    pub(crate) async fn is_ready(&self) -> bool {
+        self.admin(READY).await.is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
+        eventually("readiness", async || self.is_ready().await.then_some(())).await;
+    }
+
     /// SIGKILL: what a power failure leaves of the process.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("the process is ours");
-        self.child.wait().expect("the process is ours");
+        self.process.child.kill().expect("the process is ours");
+        self.process.child.wait().expect("the process is ours");
     }
 
     /// SIGTERM: the way orchestrators ask.
     pub(crate) fn terminate(&self) {
-        let pid = Pid::from_child(&self.child);
+        let pid = Pid::from_child(&self.process.child);
         kill_process(pid, Signal::TERM).expect("the process is ours and was not waited for");
     }
 
-    /// How the process ended.
+    /// How the process ended, once everything that it wrote was read.
     pub(crate) async fn exit(&mut self) -> ExitStatus {
-        let child = &mut self.child;
-        eventually("the gateway's end", async || child.try_wait().expect("the process is ours")).await
+        self.process.exit().await
     }
 
     /// Starts the gateway again after its end, with the same data on the same ports.
     pub(crate) async fn restart(&mut self) {
-        self.child = self.builder.spawn(&self.directory, &self.output);
-        assert!(self.is_up().await, "the gateway did not start again:\n{}", self.output());
+        self.process = self.builder.spawn(&self.config, &self.directory, &self.output);
+        assert!(self.is_up(READY).await, "the gateway did not start again:\n{}", self.output());
     }
 
-    /// Waits until the gateway is ready; false if it ended instead.
-    async fn is_up(&mut self) -> bool {
+    /// Starts another gateway on the same data, with ports of its own.
+    pub(crate) async fn replica(&self) -> Self {
+        self.builder.start_on(&self.directory, READY).await
+    }
+
+    /// Waits until the admin listener says yes to `path`; false if the process ended instead.
+    async fn is_up(&mut self, path: &str) -> bool {
         let client = reqwest::Client::new();
-        let ready = format!("http://{}/readyz", self.admin);
-        let child = &mut self.child;
-        eventually("the gateway's readiness", async || {
+        let url = format!("http://{}{path}", self.admin);
+        let child = &mut self.process.child;
+        eventually("the gateway's start", async || {
             if child.try_wait().expect("the process is ours").is_some() {
                 return Some(false);
             }
-            let answer = client.get(&ready).send().await.ok()?;
+            let answer = client.get(&url).send().await.ok()?;
             answer.status().is_success().then_some(true)
         })
         .await
     }
 }
 
-impl Drop for Gateway {
+impl Process {
+    async fn exit(&mut self) -> ExitStatus {
+        let status = eventually("the gateway's end", async || self.child.try_wait().expect("the process is ours")).await;
+        for reader in self.readers.drain(..) {
+            reader.join().expect("nothing in it panics");
+        }
+        status
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself.
         drop(self.child.kill());
@@ -149,54 +189,91 @@ impl Builder {
         self
     }
 
+    /// Has the revoked tokens kept in this Redis.
+    pub(crate) fn redis(self, redis: &Redis) -> Self {
+        // A machine that runs other tests too may be slower than the deadline that fits production.
+        self.table(&format!("[revocation]\nurl = \"{}\"\ndeadline = \"1s\"", redis.url()))
+    }
+
     /// Starts the gateway and waits until it is ready.
     ///
     /// # Panics
     /// It ended instead; the message holds what it wrote.
     pub(crate) async fn start(self) -> Gateway {
-        let mut output = String::new();
+        self.start_on(&a_directory(), READY).await
+    }
+
+    /// Starts the gateway and waits until it listens, whether or not all that it needs is there.
+    ///
+    /// # Panics
+    /// It ended instead; the message holds what it wrote.
+    pub(crate) async fn start_unready(self) -> Gateway {
+        self.start_on(&a_directory(), ALIVE).await
+    }
+
+    /// Starts a gateway that must not come up: how it ended, and what it wrote.
+    pub(crate) async fn refused(self) -> (ExitStatus, String) {
+        let (directory, output) = (a_directory(), Output::default());
+        let config = self.write_config(&directory, free_address(), free_address());
+        let status = self.spawn(&config, &directory, &output).exit().await;
+        (status, text(&output))
+    }
+
+    async fn start_on(&self, directory: &Arc<TempDir>, until: &str) -> Gateway {
+        let mut written = String::new();
         for _ in 0..TRIES_MAX {
-            let directory = TempDir::new().expect("a writable temporary directory");
             let (address, admin) = (free_address(), free_address());
-            let server = format!("[server]\nlisten = [\"{address}\"]\nadmin = \"{admin}\"\n");
-            std::fs::write(directory.path().join("gateway.toml"), server + &self.tables).expect("a writable directory");
-            let written = Arc::default();
-            let child = self.spawn(&directory, &written);
-            let mut gateway = Gateway { child, builder: self.clone(), directory, address, admin, output: written };
-            if gateway.is_up().await {
+            let (config, output) = (self.write_config(directory, address, admin), Output::default());
+            let process = self.spawn(&config, directory, &output);
+            let (builder, directory) = (self.clone(), Arc::clone(directory));
+            let mut gateway = Gateway { process, builder, directory, config, address, admin, output };
+            if gateway.is_up(until).await {
                 return gateway;
             }
-            output = gateway.output();
-            if !output.contains("cannot listen on") {
+            written = gateway.output();
+            if !written.contains("cannot listen on") {
                 break;
             }
         }
-        panic!("the gateway did not start:\n{output}");
+        panic!("the gateway did not start:\n{written}");
     }
 
-    fn spawn(&self, directory: &TempDir, output: &Arc<Mutex<Vec<u8>>>) -> Child {
+    fn write_config(&self, directory: &TempDir, address: SocketAddr, admin: SocketAddr) -> PathBuf {
+        let path = directory.path().join(format!("gateway-{}.toml", address.port()));
+        let server = format!("[server]\nlisten = [\"{address}\"]\nadmin = \"{admin}\"\n");
+        std::fs::write(&path, server + &self.tables).expect("a writable directory");
+        path
+    }
+
+    fn spawn(&self, config: &Path, directory: &TempDir, output: &Output) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("run").arg("--config").arg(directory.path().join("gateway.toml"));
-        command.arg("--data-dir").arg(directory.path().join("data"));
+        command.arg("run").arg("--config").arg(config).arg("--data-dir").arg(directory.path().join("data"));
         for assignment in &self.sets {
             command.arg("--set").arg(assignment);
         }
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the gateway was built");
-        collect(child.stdout.take().expect("it is piped"), Arc::clone(output));
-        collect(child.stderr.take().expect("it is piped"), Arc::clone(output));
-        child
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the gateway was built");
+        let (stdout, stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
+        Process { child, readers: vec![collect(stdout, Arc::clone(output)), collect(stderr, Arc::clone(output))] }
     }
 }
 
 /// Copies a pipe to `output` until the process at its other end is gone.
-fn collect(mut pipe: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) {
+fn collect(mut pipe: impl Read + Send + 'static, output: Output) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut piece = [0; 8192];
         while let Ok(read @ 1..) = pipe.read(&mut piece) {
             output.lock().expect("nobody panics while holding this").extend_from_slice(&piece[..read]);
         }
-    });
+    })
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.lock().expect("nobody panics while holding this")).into_owned()
+}
+
+fn a_directory() -> Arc<TempDir> {
+    Arc::new(TempDir::new().expect("a writable temporary directory"))
 }
 
 fn free_address() -> SocketAddr {

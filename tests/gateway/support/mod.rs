@@ -3,6 +3,9 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+#[path = "../../support/services.rs"]
+pub(crate) mod services;
+pub(crate) mod site;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 
