@@ -129,6 +129,8 @@ impl Probe for RevocationProbe {
 
     async fn probe(&self) -> Result<(), StoreError> {
         let ready = self.0.ready();
-        ready.map_err(|why| StoreError::Unavailable { store: "revocation", source: Box::new(NotReady(why)) })
+        ready.map_err(|why| StoreError::Unavailable { store: "revocation", source: Box::new(NotReady(why)) })?;
+        // Complete once does not mean there now: without this, a gateway whose Redis has died would call itself ready.
+        self.0.probe().await
     }
 }

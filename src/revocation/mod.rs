@@ -122,7 +122,16 @@ impl Revocations {
         self.unpublished.len()
     }
 
-    /// Whether the set is complete, for `/readyz`.
+    /// Whether the set answers and is what it was when it was completed, for `/readyz`. A loss that no request has
+    /// met yet is noticed here, and repaired.
+    ///
+    /// # Errors
+    /// Why look-ups would fail.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.set.probe_completeness().await
+    }
+
+    /// Whether the set was completed and has not been found wanting since, for `/readyz`.
     ///
     /// # Errors
     /// What is missing, for people.

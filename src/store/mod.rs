@@ -237,6 +237,10 @@ pub trait RevokedSet: Send + Sync {
     ///
     /// An error means "not known", never "not revoked": also when the set has lost its contents.
     async fn lookup(&self, token: &TokenFacts) -> Result<Option<RevokedBy>, StoreError>;
+    /// Whether a record that is not found now was not revoked: what `/readyz` asks. At most one round trip.
+    async fn probe_completeness(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Adds records, each with the rest of its life at `now`; durable as far as the set can be.
     async fn publish(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError>;
     /// Begins a rebuild: after it, the set's owner publishes every unexpired record, then calls `finish_rebuild`.

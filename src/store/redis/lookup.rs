@@ -66,6 +66,11 @@ async fn answer(asks: Vec<Ask>, shared: &Shared) {
     }
 }
 
+/// A look-up of no token: fails when every other one would.
+pub(super) async fn probe(shared: &Shared) -> Result<(), Failure> {
+    if fetch(&[], shared).await?.complete { Ok(()) } else { Err(Failure::Incomplete) }
+}
+
 /// The values of a batch, and whether their absence means anything.
 struct Fetched {
     values: Vec<Option<Vec<u8>>>,

@@ -216,6 +216,10 @@ impl RevokedSet for RedisSet {
         Ok(answered.await.map_err(|_| Failure::Stopping)??)
     }
 
+    async fn probe_completeness(&self) -> Result<(), StoreError> {
+        Ok(lookup::probe(&self.shared).await?)
+    }
+
     async fn publish(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
         for records in revocations.chunks(RECORDS_PER_CALL) {
             self.raise(records, now).await?;
