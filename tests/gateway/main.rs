@@ -3,6 +3,7 @@
 
 mod hostile_requests;
 mod lifecycle;
+mod outages;
 mod revocation;
 mod support;
 mod upstream_faults;

@@ -98,12 +98,4 @@ impl Site {
     pub(crate) async fn keeps_out(&self, actor: &Actor) {
         assert_eq!(self.verdict(actor).await, (401, "revoked_token".to_owned()));
     }
-
-    /// # Panics
-    /// A request that needs a token is not refused because nobody knows whether the token was revoked.
-    pub(crate) async fn cannot_know(&self, actor: &Actor) {
-        let answer = self.get("/api", &actor.access_token).await;
-        assert_eq!((answer.status, answer.code().as_str()), (503, "revocation_unknown"));
-        assert!(answer.head.one("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{:?}", answer.head);
-    }
 }
