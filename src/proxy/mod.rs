@@ -183,7 +183,7 @@ impl Proxy {
             ctx.reason = Some(Reason::Internal);
         }
         let ctx: &'a Exchange = ctx;
-        ctx.permit().zip(ctx.destination.as_ref()).ok_or_else(|| Error::explain(InternalError, "no permit for this request"))
+        ctx.permit().zip(ctx.destination.as_ref()).ok_or_else(|| Error::new(Custom("no permit for this request")))
     }
 }
 
@@ -290,7 +290,7 @@ impl ProxyHttp for Proxy {
         let upgrade_allowed = ctx.permit().is_some_and(|permit| permit.route().websocket) && session.as_mut().is_upgrade_req();
         if let Err(what) = outcome::check_response(response, upgrade_allowed) {
             ctx.reason = Some(Reason::UpstreamInvalid);
-            return Err(Error::explain(InvalidHTTPHeader, what).into_up());
+            return Err(Error::new(Custom(what)).into_up());
         }
         let HeaderEdits { remove, set, append } = self.parts.forwarding.response_edits(response.status, &response.headers);
         remove.iter().for_each(|name| drop(response.remove_header(name)));
@@ -301,7 +301,8 @@ impl ProxyHttp for Proxy {
     fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, ctx: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
         // Nothing was sent, so any method may be tried again; the next server in turn is tried.
         error.set_retry(self.may_retry(ctx));
-        tracing::warn!(request_id = %ctx.id, upstream = %peer._address, %error, "upstream not connected");
+        let told = outcome::told(&error);
+        tracing::warn!(request_id = %ctx.id, upstream = %peer._address, error = told, "upstream not connected");
         error
     }
 
@@ -338,14 +339,22 @@ impl ProxyHttp for Proxy {
             Some(reason) => reason.status().as_u16(),
             None => 0,
         };
-        if reason.is_some_and(|reason| reason.status().is_server_error()) {
-            tracing::warn!(request_id = %ctx.id, reason = reason.map(Reason::word), %error, "request failed");
+        if let Some(reason) = reason.filter(|reason| reason.status().is_server_error()) {
+            let upstream = ctx.permit().map(|permit| &*permit.route().upstream);
+            let told = outcome::told(error);
+            tracing::warn!(request_id = %ctx.id, reason = reason.word(), upstream, error = told, "request failed");
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Exchange) {
         self.recorder.ended(session, error, ctx);
+    }
+
+    /// What pingora's own warnings say about a request. Its default is the request target with the query, where clients
+    /// put tokens; the access log has the rest of the line under this id.
+    fn request_summary(&self, _session: &Session, ctx: &Exchange) -> String {
+        format!("request {}", ctx.id)
     }
 
     /// Errors are logged where they are decided, by `fail_to_proxy`.

@@ -77,6 +77,14 @@ pub(super) fn reason_of(error: &Error) -> Option<Reason> {
     }
 }
 
+/// An error as the log may tell it: whose it is, what it is, and the system's or a library's word for it. What pingora
+/// explains is left out: where a message could not be parsed it quotes the bytes, and with them cookies and tokens.
+pub(super) fn told(error: &Error) -> String {
+    let kind = format!("{} {}", error.esource().as_str(), error.root_etype().as_str());
+    let cause = error.root_cause();
+    if cause.is::<Error>() { kind } else { format!("{kind}: {cause}") }
+}
+
 /// Leaves what every request leaves behind: one line and the counters.
 pub(super) struct Recorder {
     metrics: Arc<Metrics>,
