@@ -5,5 +5,6 @@ mod hostile_requests;
 mod lifecycle;
 mod outages;
 mod revocation;
+mod secrets;
 mod support;
 mod upstream_faults;

@@ -92,6 +92,11 @@ impl Gateway {
         text(&self.output)
     }
 
+    /// Where its database and its keys are.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// The status and the body of the admin listener's answer; none while it does not listen.
     pub(crate) async fn admin(&self, path: &str) -> Option<(u16, String)> {
         let response = reqwest::get(format!("http://{}{path}", self.admin)).await.ok()?;
