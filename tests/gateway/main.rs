@@ -4,6 +4,7 @@
 mod hostile_requests;
 mod lifecycle;
 mod outages;
+mod refresh;
 mod revocation;
 mod secrets;
 mod support;
