@@ -81,3 +81,60 @@ async fn a_gateway_that_is_asked_to_stop_ends_within_its_grace() {
     gateway.exit().await;
     assert!(begun.elapsed() < Duration::from_secs(1 + 4), "after {:?}", begun.elapsed());
 }
+
+/// Whoever asks twice has a reason.
+#[tokio::test]
+async fn a_gateway_that_is_asked_twice_stops_at_once() {
+    let (upstream, _never) = slow_upstream().await;
+    let mut gateway = Gateway::in_front_of(&upstream).set("server.drain_delay=1h").start().await;
+    gateway.terminate();
+    eventually("the end of readiness", async || (gateway.admin("/readyz").await?.0 == 503).then_some(())).await;
+    assert_eq!(gateway.connect().await.ask("GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 200);
+    gateway.terminate();
+    gateway.exit().await;
+}
+
+/// Nobody should have to start a gateway five times to learn of five mistakes.
+#[tokio::test]
+async fn a_configuration_with_mistakes_is_refused_with_all_of_them() {
+    let upstream = Upstream::echo().await;
+    let (status, output) = Gateway::in_front_of(&upstream)
+        .table("[auth]\naccess_token = \"15\"\nregistration = \"opne\"")
+        .route("path = \"/a/../b\"")
+        .route("path = \"/c\"\nacess = \"public\"")
+        .table("[[routes]]\npath = \"/d\"\nupstream = \"ap\"")
+        .table("[revocation]\nurl = \"http://localhost\"")
+        .set("server.limits.body=many")
+        .refused()
+        .await;
+    assert!(!status.success(), "{output}");
+    for mistake in ["access_token", "opne", "/a/../b", "acess", "\"ap\"", "http", "many"] {
+        assert!(output.contains(mistake), "nothing about {mistake}:\n{output}");
+    }
+}
+
+/// An address in use is a sentence, not a panic.
+#[tokio::test]
+async fn a_gateway_whose_address_is_taken_says_so_and_ends() {
+    let (upstream, neighbour) = (Upstream::echo().await, Upstream::echo().await);
+    let taken = format!("server.listen=[\"{}\"]", neighbour.address);
+    let (status, output) = Gateway::in_front_of(&upstream).set(&taken).refused().await;
+    assert!(!status.success() && output.contains("cannot listen on") && !output.contains("panicked"), "{output}");
+}
+
+/// A key file that others may read may have been read: the gateway does not sign with it.
+#[tokio::test]
+async fn keys_that_others_can_read_are_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let upstream = Upstream::echo().await;
+    let mut gateway = Gateway::in_front_of(&upstream).start().await;
+    gateway.terminate();
+    gateway.exit().await;
+    let keys = gateway.data().join("keys.json");
+    assert_eq!(std::fs::metadata(&keys).expect("it made them").permissions().mode() & 0o777, 0o600);
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o640)).expect("they are ours");
+    let (status, output) = gateway.start_in_vain().await;
+    assert!(!status.success() && output.contains("chmod 600"), "{output}");
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o600)).expect("they are ours");
+    gateway.restart().await;
+}

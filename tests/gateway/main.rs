@@ -1,6 +1,7 @@
 //! The gateway as its clients and its upstreams see it: the real executable between sockets that a test holds
 //! at both ends. Every test has a gateway, an upstream and a directory of its own; none knows a fixed port.
 
+mod access;
 mod hostile_requests;
 mod lifecycle;
 mod outages;

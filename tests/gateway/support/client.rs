@@ -129,7 +129,14 @@ impl Actor {
 
     /// Somebody who registered by this name and signed in.
     pub(crate) async fn registered(gateway: SocketAddr, username: &str) -> Self {
-        let account = json!({"username": username, "password": PASSWORD});
+        Self::registered_with(gateway, username, json!({})).await
+    }
+
+    /// The same for somebody who said more about themselves than name and password.
+    pub(crate) async fn registered_with(gateway: SocketAddr, username: &str, further: Value) -> Self {
+        let mut account = json!({"username": username, "password": PASSWORD});
+        let further = further.as_object().expect("members").clone();
+        account.as_object_mut().expect("members").extend(further);
         let registered = Self::anonymous(gateway).post("/auth/register", &account).await;
         assert_eq!(registered.0, 201, "registering {username}: {}", registered.1);
         Self::signed_in(gateway, username).await

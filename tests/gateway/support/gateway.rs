@@ -1,18 +1,16 @@
 //! The real executable, started with a configuration and a data directory of its own; killed when dropped.
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::thread::JoinHandle;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::client::{Actor, RawClient};
 use super::eventually;
+use super::process::{self, Output, Process};
 use super::services::Redis;
 use super::upstream::Upstream;
 
@@ -46,14 +44,6 @@ pub(crate) struct Gateway {
     admin: SocketAddr,
     output: Output,
 }
-
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    readers: Vec<JoinHandle<()>>,
-}
-
-type Output = Arc<Mutex<Vec<u8>>>;
 
 impl Gateway {
     /// A gateway in front of one upstream, `app`, with the routes that most tests need: `/public`, `/optional`,
@@ -89,7 +79,7 @@ impl Gateway {
 
     /// Everything that the gateway has written so far, log and access log, from all its lives.
     pub(crate) fn output(&self) -> String {
-        text(&self.output)
+        process::text(&self.output)
     }
 
     /// Where its database and its keys are.
@@ -115,14 +105,12 @@ impl Gateway {
 
     /// SIGKILL: what a power failure leaves of the process.
     pub(crate) fn kill(&mut self) {
-        self.process.child.kill().expect("the process is ours");
-        self.process.child.wait().expect("the process is ours");
+        self.process.kill();
     }
 
     /// SIGTERM: the way orchestrators ask.
     pub(crate) fn terminate(&self) {
-        let pid = Pid::from_child(&self.process.child);
-        kill_process(pid, Signal::TERM).expect("the process is ours and was not waited for");
+        self.process.terminate();
     }
 
     /// How the process ended, once everything that it wrote was read.
@@ -136,42 +124,35 @@ impl Gateway {
         assert!(self.is_up(READY).await, "the gateway did not start again:\n{}", self.output());
     }
 
+    /// Starts the gateway again after its end, when it must not come up: how it ended, and what it wrote in all its lives.
+    pub(crate) async fn start_in_vain(&self) -> (ExitStatus, String) {
+        let status = self.builder.spawn(&self.config, &self.directory, &self.output).exit().await;
+        (status, self.output())
+    }
+
     /// Starts another gateway on the same data, with ports of its own.
     pub(crate) async fn replica(&self) -> Self {
         self.builder.start_on(&self.directory, READY).await
+    }
+
+    /// The same with one more `--set`.
+    pub(crate) async fn replica_with(&self, assignment: &str) -> Self {
+        self.builder.clone().set(assignment).start_on(&self.directory, READY).await
     }
 
     /// Waits until the admin listener says yes to `path`; false if the process ended instead.
     async fn is_up(&mut self, path: &str) -> bool {
         let client = reqwest::Client::new();
         let url = format!("http://{}{path}", self.admin);
-        let child = &mut self.process.child;
+        let process = &mut self.process;
         eventually("the gateway's start", async || {
-            if child.try_wait().expect("the process is ours").is_some() {
+            if process.has_ended() {
                 return Some(false);
             }
             let answer = client.get(&url).send().await.ok()?;
             answer.status().is_success().then_some(true)
         })
         .await
-    }
-}
-
-impl Process {
-    async fn exit(&mut self) -> ExitStatus {
-        let status = eventually("the gateway's end", async || self.child.try_wait().expect("the process is ours")).await;
-        for reader in self.readers.drain(..) {
-            reader.join().expect("nothing in it panics");
-        }
-        status
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 
@@ -221,7 +202,7 @@ impl Builder {
         let (directory, output) = (a_directory(), Output::default());
         let config = self.write_config(&directory, free_address(), free_address());
         let status = self.spawn(&config, &directory, &output).exit().await;
-        (status, text(&output))
+        (status, process::text(&output))
     }
 
     async fn start_on(&self, directory: &Arc<TempDir>, until: &str) -> Gateway {
@@ -256,25 +237,8 @@ impl Builder {
         for assignment in &self.sets {
             command.arg("--set").arg(assignment);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the gateway was built");
-        let (stdout, stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
-        Process { child, readers: vec![collect(stdout, Arc::clone(output)), collect(stderr, Arc::clone(output))] }
+        Process::start(&mut command, output)
     }
-}
-
-/// Copies a pipe to `output` until the process at its other end is gone.
-fn collect(mut pipe: impl Read + Send + 'static, output: Output) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        let mut piece = [0; 8192];
-        while let Ok(read @ 1..) = pipe.read(&mut piece) {
-            output.lock().expect("nobody panics while holding this").extend_from_slice(&piece[..read]);
-        }
-    })
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.lock().expect("nobody panics while holding this")).into_owned()
 }
 
 fn a_directory() -> Arc<TempDir> {

@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod process;
 #[path = "../../support/services.rs"]
 pub(crate) mod services;
 pub(crate) mod site;
