@@ -8,5 +8,6 @@ mod outages;
 mod refresh;
 mod revocation;
 mod secrets;
+mod streaming;
 mod support;
 mod upstream_faults;

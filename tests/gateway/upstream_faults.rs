@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::support::client::Response;
@@ -230,37 +229,6 @@ async fn an_upstream_that_hangs_does_not_hold_up_another() {
     let begun = Instant::now();
     assert_eq!(gateway.connect().await.ask("GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 200);
     assert!(begun.elapsed() < Duration::from_secs(1), "after {:?}", begun.elapsed());
-}
-
-#[tokio::test]
-async fn the_beginning_of_a_response_arrives_before_its_end_exists() {
-    let end = Arc::new(Notify::new());
-    let until = Arc::clone(&end);
-    let upstream = Upstream::answering(move |_| {
-        let begin = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
-        Answer::steps([Step::Send(begin.into()), Step::Wait(Arc::clone(&until)), Step::Send(b"4\r\nlast\r\n0\r\n\r\n".to_vec())])
-    })
-    .await;
-    let gateway = Gateway::in_front_of(&upstream).start().await;
-    let mut client = gateway.connect().await;
-    client.send(GET).await;
-    assert_eq!(client.head().await.expect("a response").word(1), "200");
-    assert_eq!(client.bytes(b"5\r\nfirst\r\n".len()).await, b"5\r\nfirst\r\n");
-    end.notify_one();
-    assert_eq!(client.bytes(b"4\r\nlast\r\n0\r\n\r\n".len()).await, b"4\r\nlast\r\n0\r\n\r\n");
-}
-
-#[tokio::test]
-async fn the_beginning_of_a_request_arrives_before_its_end_is_sent() {
-    const HALF: usize = 4 * 1024 * 1024;
-    let upstream = Upstream::echo().await;
-    let gateway = Gateway::in_front_of(&upstream).start().await;
-    let mut client = gateway.connect().await;
-    client.send(format!("POST /public/large HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 2 * HALF)).await;
-    client.send(vec![b'a'; HALF]).await;
-    eventually("the first half at the upstream", async || (upstream.bytes() >= HALF).then_some(())).await;
-    let answer = client.ask(vec![b'b'; HALF]).await;
-    assert_eq!((answer.status, upstream.requests("/public/large")[0].body.len()), (200, 2 * HALF));
 }
 
 /// A client that goes away takes its request with it; the connection to the upstream is not used again.

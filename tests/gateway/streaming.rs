@@ -1,0 +1,175 @@
+//! What is on its way is not held up until it is complete: bodies in both directions, and WebSockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::server;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
+use tokio_tungstenite::tungstenite::{self, http};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
+
+use crate::support::gateway::{Builder, Gateway};
+use crate::support::upstream::{Answer, Step, Upstream};
+use crate::support::wire::End;
+use crate::support::{eventually, in_time};
+
+/// Events, a body of unknown length, and one of known length.
+#[tokio::test]
+async fn the_beginning_of_a_response_arrives_before_its_end_exists() {
+    for (framing, first, last) in [
+        ("content-type: text/event-stream\r\ntransfer-encoding: chunked", "5\r\nfirst\r\n", "4\r\nlast\r\n0\r\n\r\n"),
+        ("content-length: 9", "first", "last"),
+    ] {
+        let end = Arc::new(Notify::new());
+        let until = Arc::clone(&end);
+        let upstream = Upstream::answering(move |_| {
+            let begin = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{first}");
+            Answer::steps([Step::Send(begin.into()), Step::Wait(Arc::clone(&until)), Step::Send(last.into())])
+        })
+        .await;
+        let gateway = Gateway::in_front_of(&upstream).start().await;
+        let mut client = gateway.connect().await;
+        client.send("GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.head().await.expect("a response").word(1), "200");
+        assert_eq!(client.bytes(first.len()).await, first.as_bytes());
+        end.notify_one();
+        assert_eq!(client.bytes(last.len()).await, last.as_bytes());
+    }
+}
+
+/// The limit is on what was sent, not on what was announced: nothing is collected first.
+#[tokio::test]
+async fn the_beginning_of_a_request_arrives_before_its_end_is_sent() {
+    const HALF: usize = 4 * 1024 * 1024;
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::in_front_of(&upstream).start().await;
+    let ada = gateway.registered("ada").await;
+    let head = format!("POST /api/large HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n", ada.access_token);
+    let chunk = format!("{HALF:x}\r\n");
+    let framings = [
+        (format!("content-length: {}\r\n\r\n", 2 * HALF), "", ""),
+        (format!("transfer-encoding: chunked\r\n\r\n{chunk}"), chunk.as_str(), "0\r\n\r\n"),
+    ];
+    for (number, (begin, between, end)) in (1..).zip(framings) {
+        let (mut client, before) = (gateway.connect().await, upstream.bytes());
+        client.send(format!("{head}{begin}")).await;
+        client.send(vec![b'a'; HALF]).await;
+        eventually("the first half at the upstream", async || (upstream.bytes() - before >= HALF).then_some(())).await;
+        assert_eq!(upstream.requests("/api/large").len(), number - 1, "it is not complete");
+        let separator = if between.is_empty() { "" } else { "\r\n" };
+        client.send(format!("{separator}{between}")).await;
+        client.send(vec![b'b'; HALF]).await;
+        let answer = client.ask(format!("{separator}{end}")).await;
+        let arrived = upstream.requests("/api/large");
+        assert_eq!((answer.status, answer.end, arrived[number - 1].body.len()), (200, End::Complete, 2 * HALF));
+    }
+}
+
+/// A WebSocket server that greets, echoes, and reports the heads of its handshakes.
+async fn websocket_server() -> (SocketAddr, mpsc::UnboundedReceiver<http::HeaderMap>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let (report, heads) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let report = report.clone();
+            tokio::spawn(async move {
+                let callback = |request: &server::Request, response: server::Response| {
+                    drop(report.send(request.headers().clone()));
+                    Ok(response)
+                };
+                let Ok(mut socket) = accept_hdr_async(stream, callback).await else { return };
+                drop(socket.send(Message::text("welcome")).await);
+                while let Some(Ok(message)) = socket.next().await {
+                    if message.is_text() || message.is_binary() {
+                        drop(socket.send(message).await);
+                    }
+                }
+            });
+        }
+    });
+    (address, heads)
+}
+
+fn with_websockets(servers: &[SocketAddr]) -> Builder {
+    Gateway::in_front_of_servers(servers, "").route("path = \"/ws\"\nwebsocket = true")
+}
+
+/// What comes of a WebSocket handshake.
+async fn open(gateway: &Gateway, path: &str, token: &str) -> Result<WebSocketStream<TcpStream>, (u16, String)> {
+    let mut request = format!("ws://{}{path}", gateway.address).into_client_request().expect("a URL");
+    if !token.is_empty() {
+        let value = format!("Bearer {token}").parse().expect("a field value");
+        request.headers_mut().insert(http::header::AUTHORIZATION, value);
+    }
+    let stream = TcpStream::connect(gateway.address).await.expect("the gateway listens");
+    match in_time("a handshake", client_async(request, stream)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(response)) => {
+            let body = response.body().clone().unwrap_or_default();
+            Err((response.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+async fn next(socket: &mut WebSocketStream<TcpStream>) -> Message {
+    in_time("a message", socket.next()).await.expect("a message instead of the end").expect("a message")
+}
+
+#[tokio::test]
+async fn a_websocket_carries_messages_both_ways() {
+    let (server, mut heads) = websocket_server().await;
+    let gateway = with_websockets(&[server]).start().await;
+    let ada = gateway.registered("ada").await;
+    let mut socket = open(&gateway, "/ws/chat", &ada.access_token).await.expect("a signed-in user may open it");
+    let head = heads.recv().await.expect("the server saw the handshake");
+    assert_eq!(head.get("x-auth-username").expect("it is told who calls"), "ada");
+    assert!(!head.contains_key("authorization"), "the token stays at the gateway");
+    // Whoever speaks first, nobody waits for the other.
+    assert_eq!(next(&mut socket).await, Message::text("welcome"));
+    for message in [Message::text("hello"), Message::binary(vec![7; 100_000]), Message::text("again")] {
+        socket.send(message.clone()).await.expect("the connection is open");
+        assert_eq!(next(&mut socket).await, message);
+    }
+    let farewell = CloseFrame { code: CloseCode::Library(4000), reason: "enough".into() };
+    socket.close(Some(farewell.clone())).await.expect("the connection is open");
+    assert_eq!(next(&mut socket).await, Message::Close(Some(farewell)));
+}
+
+#[tokio::test]
+async fn a_websocket_needs_a_token_like_any_other_request() {
+    let (server, mut heads) = websocket_server().await;
+    let gateway = with_websockets(&[server]).start().await;
+    let (leaving, staying) = (gateway.registered("ada").await, gateway.registered("grace").await);
+    leaving.log_out().await;
+    for (token, code) in [("", "missing_token"), ("bm8.dG9r.ZW4", "bad_token"), (leaving.access_token.as_str(), "revoked_token")]
+    {
+        let (status, body) = open(&gateway, "/ws", token).await.expect_err("nobody knows them");
+        assert!(status == 401 && body.contains(code), "{status} {body}");
+    }
+    assert!(heads.try_recv().is_err(), "the server saw a handshake");
+    open(&gateway, "/ws", &staying.access_token).await.expect("she is signed in");
+}
+
+/// Not even if the upstream would like to.
+#[tokio::test]
+async fn a_route_that_does_not_say_so_carries_no_websocket() {
+    let eager = Upstream::answering(|head| match head.word(1) {
+        "/public/eager" => Answer::raw("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"),
+        _ => Answer::echo(head),
+    })
+    .await;
+    let gateway = with_websockets(&[eager.address]).start().await;
+    let (status, _) = open(&gateway, "/public/calm", "").await.expect_err("it is an ordinary request there");
+    assert_eq!(status, 200);
+    let arrived = eager.requests("/public/calm");
+    assert_eq!((arrived[0].head.one("upgrade"), arrived[0].head.one("connection")), (None, None));
+    let (status, body) = open(&gateway, "/public/eager", "").await.expect_err("nobody asked the upstream for it");
+    assert!(status == 502 && body.contains("upstream_invalid"), "{status} {body}");
+}
