@@ -1,32 +1,14 @@
-//! The life of the process: what survives its death, and how it ends when asked to (222).
+//! The life of the process: what keeps it from starting, and how it ends when asked to (222). That nothing is forgotten
+//! over its death is tested with what was to be remembered: `revocation`, `outages`, `refresh`.
 
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
 use crate::support::upstream::{Answer, Step, Upstream};
-
-fn get(path: &str, token: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n")
-}
-
-#[tokio::test]
-async fn an_acknowledged_logout_survives_a_kill() {
-    let upstream = Upstream::echo().await;
-    let mut gateway = Gateway::in_front_of(&upstream).start().await;
-    let leaving = gateway.registered("ada").await;
-    let staying = gateway.registered("grace").await;
-    assert_eq!(leaving.post("/auth/logout", &json!({})).await.0, 204);
-    gateway.kill();
-    gateway.restart().await;
-    let refused = gateway.connect().await.ask(get("/api", &leaving.access_token)).await;
-    assert_eq!((refused.status, refused.code().as_str()), (401, "revoked_token"));
-    assert_eq!(gateway.connect().await.ask(get("/api", &staying.access_token)).await.status, 200);
-}
 
 /// An upstream whose answer to `/public/slow` waits for the test.
 async fn slow_upstream() -> (Upstream, std::sync::Arc<Notify>) {

@@ -2,6 +2,7 @@
 //! at both ends. Every test has a gateway, an upstream and a directory of its own; none knows a fixed port.
 
 mod access;
+mod admin;
 mod hostile_requests;
 mod lifecycle;
 mod outages;

@@ -1,7 +1,6 @@
 //! M: upstreams that do not answer, answer badly or stop in the middle (216–218). What the client gets is a plain
 //! refusal or a response that is visibly cut short, never a clean end and never another client's bytes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,18 +11,12 @@ use tokio::time::Instant;
 use crate::support::client::Response;
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
-use crate::support::upstream::{Answer, Step, Upstream};
+use crate::support::upstream::{Answer, Step, Upstream, nobody};
 use crate::support::wire::End;
 
 const GET: &str = "GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n";
 const POST: &str = "POST /public/x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-
-/// An address where nobody listens.
-async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("a bound socket")
-}
 
 /// One request through a gateway of its own, to an upstream that answers each request alike.
 async fn one_exchange(request: &str, answer: Answer) -> (Response, Upstream) {

@@ -20,6 +20,8 @@ const STAYING: usize = 2;
 /// Answers between one event and the next.
 const PACE: usize = 25;
 
+type Act = fn(&mut Redis);
+
 #[derive(Debug, Default)]
 struct History {
     /// One order for the starts of requests and the ends of sessions.
@@ -84,7 +86,7 @@ impl History {
 
     /// Every fault, while requests go on; none begins before the last one is over.
     async fn break_redis(&self, site: &mut Site) {
-        let faults: [(fn(&mut Redis), fn(&mut Redis)); 5] = [
+        let faults: [(Act, Act); 5] = [
             (|redis| redis.kill(), |redis| redis.restart()),
             (|redis| redis.flush_all(), |_| {}),
             (|redis| redis.pause(), |redis| redis.resume()),
