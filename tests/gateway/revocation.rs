@@ -1,6 +1,8 @@
 //! What was revoked is refused from the next request on: by the replica that revoked it, by every other one, and
 //! after whatever end of the process (P6, P7; 177, 179).
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::client::{Actor, PASSWORD};
@@ -113,6 +115,24 @@ on_both_stores! {
         assert_eq!(leaving.get("/auth/me").await.0, 401);
     }
 
+    /// Whoever wins the race: what a refresh gave is worth nothing once the logout is acknowledged (173).
+    async fn a_refresh_that_races_with_the_logout_saves_nothing(site) {
+        let first = site.registered("ada").await;
+        for _ in 0..10 {
+            let session = Actor::signed_in(site.gateway.address, "ada").await;
+            let mut refreshed = session.clone();
+            let ((status, tokens), ()) = tokio::join!(session.refresh(), session.log_out());
+            assert!(matches!(status, 200 | 401), "{tokens}");
+            if status == 200 {
+                refreshed.take(&tokens);
+            }
+            site.keeps_out(&session).await;
+            site.keeps_out(&refreshed).await;
+            assert_eq!(refreshed.refresh().await.0, 401);
+        }
+        site.lets_in(&first).await;
+    }
+
     async fn a_restart_forgets_nothing(site) {
         let [leaving, staying, _] = three_sessions(&site).await;
         leaving.log_out().await;
@@ -133,6 +153,24 @@ on_both_stores! {
         site.keeps_out(&leaving).await;
         site.lets_in(&staying).await;
         assert_eq!(leaving.refresh().await.0, 401);
+    }
+
+    /// Wherever the power fails in the middle of a logout (213): what was acknowledged holds, and what was not is done or
+    /// not done, never by half.
+    async fn a_power_failure_leaves_no_half_of_a_logout(site) {
+        let mut site = site;
+        let staying = site.registered("ada").await;
+        for millis in 0..8 {
+            let leaving = site.signed_in("ada").await;
+            let logout = async { leaving.log_out().await };
+            let acknowledged = tokio::time::timeout(Duration::from_millis(millis), logout).await.is_ok();
+            site.gateway.kill();
+            site.gateway.restart().await;
+            let ended = site.verdict(&leaving).await.0 == 401;
+            assert!(ended || !acknowledged, "forgotten after {millis} ms");
+            assert_eq!(leaving.refresh().await.0 == 401, ended, "after {millis} ms");
+        }
+        site.lets_in(&staying).await;
     }
 }
 
