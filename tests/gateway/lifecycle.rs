@@ -1,6 +1,7 @@
 //! The life of the process: what keeps it from starting, and how it ends when asked to (222). That nothing is forgotten
 //! over its death is tested with what was to be remembered: `revocation`, `outages`, `refresh`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -46,6 +47,32 @@ async fn a_gateway_that_is_asked_to_stop_finishes_what_it_began() {
     finish.notify_one();
     let answer = slow.response().await.expect("what was begun is finished");
     assert_eq!((answer.status, answer.text()), (200, "slow".to_owned()));
+    let exit = gateway.exit().await;
+    assert!(exit.success(), "{exit}: {}", gateway.output());
+}
+
+/// A load balancer that stops at "not ready" loses no request, on the connections that it keeps either.
+#[tokio::test]
+async fn a_stop_under_load_loses_no_request() {
+    let upstream = Upstream::echo().await;
+    let mut gateway = Gateway::in_front_of(&upstream).set("server.drain_delay=1s").start().await;
+    let served = AtomicUsize::new(0);
+    let balancer = async || {
+        let mut client = gateway.connect().await;
+        while gateway.is_ready().await {
+            let answer = client.ask("GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            assert_eq!(answer.status, 200);
+            served.fetch_add(1, Ordering::SeqCst);
+            if answer.head.one("connection") == Some("close") {
+                client = gateway.connect().await;
+            }
+        }
+    };
+    let stop = async {
+        eventually("some load", async || (served.load(Ordering::SeqCst) >= 50).then_some(())).await;
+        gateway.terminate();
+    };
+    tokio::join!(balancer(), balancer(), balancer(), balancer(), stop);
     let exit = gateway.exit().await;
     assert!(exit.success(), "{exit}: {}", gateway.output());
 }

@@ -4,11 +4,18 @@
 mod database;
 mod history;
 
+use std::net::SocketAddr;
+
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 use crate::support::client::Actor;
 use crate::support::eventually;
+use crate::support::gateway::Gateway;
+use crate::support::services::Redis;
 use crate::support::site::{Site, Store};
+use crate::support::upstream::Upstream;
 
 impl Site {
     /// # Panics
@@ -96,6 +103,44 @@ async fn an_emptied_redis_forgets_no_logout() {
     site.keeps_out_again(&leaving).await;
     site.lets_in_again(&staying).await;
     site.keeps_out(&leaving).await;
+}
+
+/// A server that never answers, one that hangs up, and one that speaks something else, at the address of Redis.
+async fn no_redis(answer: Option<&'static str>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    tokio::spawn(async move {
+        let mut silent = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            match answer {
+                Some(answer) => drop(stream.write_all(answer.as_bytes()).await),
+                None => silent.push(stream),
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_is_no_redis_that_can_be_used_lets_nobody_in() {
+    let with_password = Redis::start();
+    let _: String = with_password.command(&["CONFIG", "SET", "requirepass", "right"]);
+    let http = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    for url in [
+        with_password.url(),
+        with_password.url().replace("//", "//:wrong@"),
+        format!("redis://{}", no_redis(None).await),
+        format!("redis://{}", no_redis(Some("")).await),
+        format!("redis://{}", no_redis(Some(http)).await),
+    ] {
+        let upstream = Upstream::echo().await;
+        let gateway = Gateway::in_front_of(&upstream).table(&format!("[revocation]\nurl = \"{url}\"")).start_unready().await;
+        let ada = gateway.registered("ada").await;
+        let (status, body) = ada.get("/api").await;
+        assert_eq!((status, &body["code"]), (503, &json!("revocation_unknown")), "{url}: {body}");
+        assert_eq!((ada.get("/public").await.0, gateway.is_ready().await), (200, false), "{url}");
+        assert!(!upstream.saw("/api"), "{url}");
+    }
 }
 
 /// A look-up that was given up must not hand its late answer to the next one (207).
