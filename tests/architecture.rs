@@ -53,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Outside crate → the modules that may speak it.
 const SPOKEN_ONLY_IN: &[(&str, &[&str])] = &[
     ("pingora", &["proxy", "app"]),
+    ("pingora_timeout", &["proxy"]),
     ("sea_orm", &["store::sql"]),
     ("sea_orm_migration", &["store::sql"]),
     ("redis", &["store::redis"]),

@@ -2,13 +2,15 @@
 //! gateway itself stays.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use pingora_timeout::timeout;
 
 use super::Proxy;
 use super::head_guard::{GuardSettings, HeadGuard};
@@ -18,20 +20,24 @@ use crate::telemetry::metrics::Metrics;
 pub struct Connections {
     http: Arc<HttpProxy<Proxy>>,
     guard: Arc<GuardSettings>,
+    idle_timeout: Duration,
     metrics: Arc<Metrics>,
 }
 
 impl Connections {
-    pub(super) fn new(http: HttpProxy<Proxy>, guard: GuardSettings, metrics: Arc<Metrics>) -> Self {
-        Self { http: Arc::new(http), guard: Arc::new(guard), metrics }
+    pub(super) fn new(http: HttpProxy<Proxy>, guard: GuardSettings, idle_timeout: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { http: Arc::new(http), guard: Arc::new(guard), idle_timeout, metrics }
     }
 
-    fn first_session(&self, stream: Stream, shutdown: &ShutdownWatch) -> ServerSession {
-        let mut session = ServerSession::new_http1(Box::new(HeadGuard::new(stream, Arc::clone(&self.guard))));
-        // Until the first byte, pingora's own per-read timeout applies; it counts whole seconds. It closes without a
-        // word, so it must not end together with the guard's deadline, which answers.
-        let wait = self.guard.header_timeout.as_secs() + 1;
-        session.set_keepalive((!*shutdown.borrow()).then_some(wait));
+    /// The exchange whose head begins now.
+    fn session(&self, guard: Box<HeadGuard>, kept: Option<HttpPersistentSettings>) -> ServerSession {
+        let mut session = ServerSession::new_http1(guard);
+        if let Some(kept) = kept {
+            kept.apply_to_session(&mut session);
+        }
+        // pingora's own time for each read of a head, in whole seconds. It closes without a word, so it must not end
+        // before the guard's deadline, which answers.
+        session.set_keepalive(Some(self.guard.header_timeout.as_secs() + 1));
         session
     }
 }
@@ -40,15 +46,25 @@ impl Connections {
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.metrics.connection_opened();
-        let mut next = self.http.process_new_http(self.first_session(stream, shutdown), shutdown).await;
-        while let Some((stream, kept)) = next.map(ReusedHttpStream::consume) {
-            let mut session = ServerSession::new_http1(HeadGuard::rearm(stream)?);
-            if let Some(kept) = kept {
-                kept.apply_to_session(&mut session);
+        let mut stopping = shutdown.clone();
+        let mut guard = Box::new(HeadGuard::new(stream, Arc::clone(&self.guard)));
+        let (mut patience, mut kept) = (self.guard.header_timeout, None);
+        loop {
+            let begins = tokio::select! {
+                biased;
+                // Asked first: a request that has arrived is served even if the gateway is about to stop.
+                begins = timeout(patience, guard.head_begins()) => begins.unwrap_or(false),
+                _ = stopping.wait_for(|stopping| *stopping) => false,
+            };
+            if !begins {
+                return None;
             }
-            next = self.http.process_new_http(session, shutdown).await;
+            let next = self.http.process_new_http(self.session(guard, kept), shutdown).await?;
+            let stream;
+            (stream, kept) = next.consume();
+            guard = HeadGuard::rearm(stream)?;
+            patience = self.idle_timeout;
         }
-        None
     }
 
     async fn cleanup(&self) {

@@ -7,7 +7,9 @@
 //! parsed it only passes bytes through. It must not interpret header fields: that is `policy::head`.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
@@ -32,6 +35,8 @@ use crate::reason::Reason;
 
 /// How long a refused client may take to read its answer.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of a head is read at once; most fit.
+const EARLY_BYTES: usize = 4096;
 /// How much of a refused request is read and thrown away, so that the answer is not lost to a reset.
 const FAREWELL_BYTES_MAX: usize = 1024 * 1024;
 
@@ -67,6 +72,8 @@ pub(super) struct HeadGuard {
     scan: HeadScan,
     deadline: Option<Pin<Box<Sleep>>>,
     farewell: Farewell,
+    /// Bytes of a head that arrived while nobody was parsing.
+    early: Bytes,
     /// Whether something was written after the last flush.
     unflushed: bool,
     parsed: AtomicBool,
@@ -82,16 +89,49 @@ impl HeadGuard {
     /// Guards a new connection.
     pub(super) fn new(inner: Stream, settings: Arc<GuardSettings>) -> Self {
         let scan = HeadScan::new(&settings.limits);
-        Self { inner, settings, scan, deadline: None, farewell: Farewell::None, unflushed: false, parsed: AtomicBool::new(false) }
+        Self {
+            inner,
+            settings,
+            scan,
+            deadline: None,
+            farewell: Farewell::None,
+            early: Bytes::new(),
+            unflushed: false,
+            parsed: AtomicBool::new(false),
+        }
     }
 
     /// Guards the next head on a connection that was kept alive; none if it was never guarded.
-    pub(super) fn rearm(stream: Stream) -> Option<Stream> {
+    pub(super) fn rearm(stream: Stream) -> Option<Box<Self>> {
         let mut guard = stream.into_any().downcast::<Self>().ok()?;
         guard.scan = HeadScan::new(&guard.settings.limits);
         guard.deadline = None;
         *guard.parsed.get_mut() = false;
         Some(guard)
+    }
+
+    /// Waits for the first bytes of a head and keeps them for the parser; false at the end of the connection.
+    ///
+    /// An idle connection waits here, where it needs no buffer and none of the parser's and the proxy's state.
+    pub(super) async fn head_begins(&mut self) -> bool {
+        let arrived = poll_fn(|cx| {
+            // On the stack: it is gone while the connection waits.
+            let mut bytes = [MaybeUninit::uninit(); EARLY_BYTES];
+            let mut buf = ReadBuf::uninit(&mut bytes);
+            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
+            Poll::Ready(read.map(|()| Bytes::copy_from_slice(buf.filled())))
+        });
+        self.early = arrived.await.unwrap_or_default();
+        !self.early.is_empty()
+    }
+
+    fn poll_inner_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
+        }
+        let fits = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early.split_to(fits));
+        Poll::Ready(Ok(()))
     }
 
     /// Ends the guarding: the head was accepted by the parser, and what follows is a body.
@@ -120,7 +160,7 @@ impl HeadGuard {
             return Poll::Ready(Err(Self::refused(Reason::RequestTimeout)));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        ready!(self.poll_inner_read(cx, buf))?;
         match self.scan.feed(&buf.filled()[before..]) {
             Ok(Progress::Complete) => {}
             // Most heads arrive in one piece and never pay for a timer.
@@ -196,7 +236,7 @@ impl AsyncRead for HeadGuard {
         if !self.is_parsed() {
             return self.poll_read_head(cx, buf);
         }
-        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let read = self.poll_inner_read(cx, buf);
         // pingora flushes a response of known length at its end only. It watches the client while it waits for
         // the upstream, which is when what there is of a slow response should not wait with it.
         if read.is_pending() && self.unflushed {

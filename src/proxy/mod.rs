@@ -58,7 +58,7 @@ pub const ATTEMPTS_MAX: usize = 2;
 pub struct DownstreamTimeouts {
     /// From the first byte of a head to its last.
     pub header: Duration,
-    /// Between two requests. Counted in whole seconds.
+    /// Between two requests.
     pub idle: Duration,
     /// Between two reads of a request body, and for one write of a response.
     pub body: Duration,
@@ -108,6 +108,7 @@ impl Proxy {
         let clock = Arc::clone(&parts.clock);
         let routes = parts.route_names.iter().map(|(route, upstream)| (&**route, upstream));
         let recorder = Arc::new(Recorder::new(Arc::clone(&metrics), parts.access_log.clone(), clock, routes));
+        let idle_timeout = parts.timeouts.idle;
         let guard = GuardSettings {
             limits: parts.limits,
             header_timeout: parts.timeouts.header,
@@ -119,7 +120,7 @@ impl Proxy {
         };
         let mut http = HttpProxy::new(Self { parts, recorder }, conf);
         http.handle_init_modules();
-        Connections::new(http, guard, metrics)
+        Connections::new(http, guard, idle_timeout, metrics)
     }
 
     fn client(&self, session: &Session) -> IpAddr {
@@ -213,10 +214,8 @@ impl ProxyHttp for Proxy {
         if let Some(stream) = downstream.stream() {
             HeadGuard::head_parsed(stream);
         }
-        // pingora keeps an HTTP/1.1 connection for ever once its first request was read.
-        if downstream.get_keepalive().is_some() {
-            let idle = self.parts.timeouts.idle.as_secs().max(1);
-            downstream.set_keepalive((!self.parts.draining.load(Ordering::Relaxed)).then_some(idle));
+        if self.parts.draining.load(Ordering::Relaxed) {
+            downstream.set_keepalive(None);
         }
         downstream.set_read_timeout(Some(self.parts.timeouts.body));
         downstream.set_write_timeout(Some(self.parts.timeouts.body));
