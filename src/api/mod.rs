@@ -95,6 +95,7 @@ pub fn router(auth: Arc<Auth>, authenticator: Arc<Authenticator>, settings: ApiS
         .method_not_allowed_fallback(async || Problem::new(Reason::MethodNotAllowed))
         .layer(limit)
         .layer(middleware::map_response(uncached))
+        .layer(middleware::from_fn(problem::name_decision))
         .with_state(Arc::new(Api { auth, authenticator, settings, document }))
 }
 

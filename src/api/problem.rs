@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderValue, Response, header};
+use axum::middleware::Next;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::context::RequestContext;
 use crate::auth::FieldError;
 use crate::auth::authenticate::AuthenticateError;
 use crate::auth::login::LoginError;
@@ -50,6 +53,9 @@ pub struct ProblemBody<'a> {
     /// Which fields break which rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblem<'a>>,
+    /// Names this refusal in the gateway's access log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision_id: Option<&'a str>,
 }
 
 /// A rule that one field breaks.
@@ -99,7 +105,7 @@ impl Problem {
         self.reason
     }
 
-    fn body(&self) -> ProblemBody<'_> {
+    fn body<'a>(&'a self, decision_id: Option<&'a str>) -> ProblemBody<'a> {
         let errors = self.errors.iter().map(|error| FieldProblem { field: error.field, message: &error.message });
         ProblemBody {
             kind: format!("urn:portcullis:problem:{}", self.reason.word()),
@@ -108,14 +114,18 @@ impl Problem {
             detail: self.detail.as_deref(),
             code: self.reason.word(),
             errors: errors.collect(),
+            decision_id,
         }
     }
 
-    /// The whole answer, for whoever serves it without axum.
+    fn json(&self, decision_id: Option<&str>) -> Bytes {
+        serde_json::to_vec(&self.body(decision_id)).expect("a problem is made of strings and numbers").into()
+    }
+
+    /// The whole answer, for whoever serves it without axum. `decision_id` names the request in the access log.
     #[must_use]
-    pub fn into_bytes_response(self) -> Response<Bytes> {
-        let body = serde_json::to_vec(&self.body()).expect("a problem is made of strings and numbers");
-        let mut response = Response::new(Bytes::from(body));
+    pub fn into_bytes_response(self, decision_id: Option<&str>) -> Response<Bytes> {
+        let mut response = Response::new(self.json(decision_id));
         *response.status_mut() = self.reason.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -127,13 +137,14 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
         }
         response.extensions_mut().insert(self.reason);
+        response.extensions_mut().insert(self);
         response
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> axum::response::Response {
-        self.into_bytes_response().map(Body::from)
+        self.into_bytes_response(None).map(Body::from)
     }
 }
 
@@ -245,6 +256,16 @@ impl From<AuthenticateError> for Problem {
 #[expect(dead_code, reason = "read by the OpenAPI macros only")]
 pub(super) struct Refusal(#[to_schema] ProblemBody<'static>);
 
+/// Puts the request's id into refusals: handlers do not know it.
+pub(super) async fn name_decision(request: Request, next: Next) -> axum::response::Response {
+    let id = request.extensions().get().map(|context: &RequestContext| context.request_id.clone());
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        *response.body_mut() = Body::from(problem.json(id.as_deref()));
+    }
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,7 +273,7 @@ mod tests {
     #[test]
     fn every_401_challenges_and_only_a_token_that_was_sent_is_called_invalid() {
         for reason in Reason::ALL {
-            let response = Problem::new(*reason).into_bytes_response();
+            let response = Problem::new(*reason).into_bytes_response(None);
             let challenge = response.headers().get(header::WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
             assert_eq!(challenge.is_some(), reason.status().as_u16() == 401, "{}", reason.word());
             let names_an_error = challenge.is_some_and(|challenge| challenge.contains("error="));
@@ -269,14 +290,14 @@ mod tests {
             (Reason::TooMany, true),
             (Reason::Credentials, false),
         ] {
-            let response = Problem::new(reason).into_bytes_response();
+            let response = Problem::new(reason).into_bytes_response(None);
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), expected, "{}", reason.word());
         }
     }
 
     #[test]
     fn a_problem_names_its_kind_its_fields_and_its_reason_for_the_log() {
-        let response = Problem::invalid(vec![FieldError::new("email", "must not be empty")]).into_bytes_response();
+        let response = Problem::invalid(vec![FieldError::new("email", "must not be empty")]).into_bytes_response(None);
         assert_eq!(response.extensions().get::<Reason>(), Some(&Reason::Invalid));
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         let expected = serde_json::json!({

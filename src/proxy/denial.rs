@@ -12,6 +12,8 @@ use crate::reason::Reason;
 pub(super) struct Denial<'a> {
     pub(super) reason: Reason,
     pub(super) allow: &'a [Method],
+    /// The request's id, by which the access log names it.
+    pub(super) id: &'a str,
 }
 
 impl Denial<'_> {
@@ -22,7 +24,7 @@ impl Denial<'_> {
         if breaks_protocol(self.reason) || !session.as_mut().is_body_done() {
             session.set_keepalive(None);
         }
-        let (parts, body) = Problem::new(self.reason).into_bytes_response().into_parts();
+        let (parts, body) = Problem::new(self.reason).into_bytes_response(Some(self.id)).into_parts();
         let mut response = ResponseHeader::build(parts.status, Some(parts.headers.len() + 2))?;
         for (name, value) in &parts.headers {
             response.append_header(name, value)?;
@@ -46,8 +48,8 @@ fn allow_value(methods: &[Method]) -> String {
 }
 
 /// The whole HTTP/1.1 response to a head that never became a request.
-pub(super) fn farewell(reason: Reason) -> Vec<u8> {
-    let (parts, body) = Problem::new(reason).into_bytes_response().into_parts();
+pub(super) fn farewell(reason: Reason, id: &str) -> Vec<u8> {
+    let (parts, body) = Problem::new(reason).into_bytes_response(Some(id)).into_parts();
     let mut response =
         format!("HTTP/1.1 {} {}\r\n", parts.status.as_u16(), parts.status.canonical_reason().unwrap_or("")).into_bytes();
     for (name, value) in &parts.headers {

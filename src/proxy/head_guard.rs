@@ -46,10 +46,8 @@ pub(super) struct GuardSettings {
     pub(super) limits: RequestLimits,
     /// From the first byte of a head to its last.
     pub(super) header_timeout: Duration,
-    /// Told of every refusal that happens before a request exists.
-    pub(super) refused: Box<dyn Fn(Reason, Option<IpAddr>) + Send + Sync>,
-    /// Renders the answer to a refusal: a whole HTTP/1.1 response.
-    pub(super) farewell: fn(Reason) -> Vec<u8>,
+    /// Records a refusal that happens before a request exists, and renders its answer: a whole HTTP/1.1 response.
+    pub(super) refuse: Box<dyn Fn(Reason, Option<IpAddr>) -> Vec<u8> + Send + Sync>,
 }
 
 /// How far the answer to a refused head has come.
@@ -191,9 +189,9 @@ impl HeadGuard {
     /// bytes sends a reset, which may overtake the answer (RFC 9112 §9.6).
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Farewell::Owed(reason) = self.farewell {
-            (self.settings.refused)(reason, self.peer());
+            let answer = (self.settings.refuse)(reason, self.peer());
             self.deadline = Some(Box::pin(tokio::time::sleep(FAREWELL_TIMEOUT)));
-            self.farewell = Farewell::Saying { answer: (self.settings.farewell)(reason), written: 0 };
+            self.farewell = Farewell::Saying { answer, written: 0 };
         }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()

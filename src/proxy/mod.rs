@@ -112,11 +112,14 @@ impl Proxy {
         let guard = GuardSettings {
             limits: parts.limits,
             header_timeout: parts.timeouts.header,
-            refused: {
+            refuse: {
                 let recorder = Arc::clone(&recorder);
-                Box::new(move |reason, client| recorder.refused_unparsed(reason, client, &ids.next()))
+                Box::new(move |reason, client| {
+                    let id = ids.next();
+                    recorder.refused_unparsed(reason, client, &id);
+                    denial::farewell(reason, &id)
+                })
             },
-            farewell: denial::farewell,
         };
         let mut http = HttpProxy::new(Self { parts, recorder }, conf);
         http.handle_init_modules();
@@ -175,7 +178,7 @@ impl Proxy {
 
     async fn refuse(&self, session: &mut Session, ctx: &mut Exchange, reason: Reason, allow: &[http::Method]) -> Result<bool> {
         ctx.reason = Some(reason);
-        Denial { reason, allow }.write(session).await?;
+        Denial { reason, allow, id: &ctx.id }.write(session).await?;
         Ok(true)
     }
 
@@ -332,7 +335,7 @@ impl ProxyHttp for Proxy {
             Some(reason) if !written => {
                 session.set_keepalive(None);
                 // The client may have gone meanwhile; then there is nobody to answer.
-                drop(Denial { reason, allow: &[] }.write(session).await);
+                drop(Denial { reason, allow: &[], id: &ctx.id }.write(session).await);
                 reason.status().as_u16()
             }
             Some(reason) => reason.status().as_u16(),

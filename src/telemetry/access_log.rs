@@ -35,6 +35,7 @@ pub struct AccessRecord<'a> {
     #[serde(serialize_with = "rfc3339")]
     pub time: Timestamp,
     /// The id that the upstream and the client were told, too.
+    #[serde(rename = "decision_id")]
     pub request_id: &'a str,
     /// The client's address, through trusted proxies only.
     pub client: IpAddr,
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn a_forwarded_request_is_one_line_with_every_field() {
         let expected = concat!(
-            r#"{"time":"2026-03-01T12:00:00.123Z","request_id":"0192","client":"192.0.2.7","method":"GET","host":"shop.example","#,
+            r#"{"time":"2026-03-01T12:00:00.123Z","decision_id":"0192","client":"192.0.2.7","method":"GET","host":"shop.example","#,
             r#""path":"/orders","status":200,"route":"orders","upstream":"app","outcome":"forwarded","subject":"ada","session":"00000000-0000-0000-0000-000000000000","#,
             r#""bytes_sent":12,"duration_ms":1.5,"upstream_ms":1.0,"user_agent":"curl/8"}"#,
             "\n"
