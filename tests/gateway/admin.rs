@@ -119,6 +119,8 @@ async fn a_refusal_has_the_same_word_everywhere() {
         assert_eq!(answer.code(), word, "{path}");
         let line = logged(&gateway, path).await;
         assert_eq!((&line["reason"], &line["status"]), (&word.into(), &answer.status.into()), "{line}");
+        let problem: Value = serde_json::from_slice(&answer.body).expect("a problem document");
+        assert!(problem["decision_id"].is_string() && problem["decision_id"] == line["decision_id"], "{problem} {line}");
         counts(&gateway, &series, before + 1.0).await;
     }
     assert_eq!(logged(&gateway, "/api/revoked").await["detail"], "session");
