@@ -155,28 +155,32 @@ impl Drop for Place<'_> {
 mod tests {
     use std::sync::mpsc;
 
+    use tokio::task::JoinHandle;
+
     use super::*;
 
     fn hasher(workers: usize, queue_max: usize) -> Hasher {
         Hasher::new(PasswordPolicy::default(), workers, queue_max)
     }
 
+    /// Keeps one worker busy until it is released.
+    async fn occupy_a_worker(hasher: &Arc<Hasher>) -> (JoinHandle<Result<(), HashingError>>, mpsc::Sender<()>) {
+        let (release, held) = mpsc::channel();
+        let (started, starts) = tokio::sync::oneshot::channel();
+        let hasher = Arc::clone(hasher);
+        let work = move || {
+            started.send(()).expect("the test waits for it");
+            held.recv().expect("the test releases it");
+        };
+        let running = tokio::spawn(async move { hasher.run(work).await });
+        starts.await.expect("the worker starts");
+        (running, release)
+    }
+
     #[tokio::test]
     async fn beyond_the_workers_and_the_queue_work_is_refused() {
         let hasher = Arc::new(hasher(1, 1));
-        let (release, held) = mpsc::channel::<()>();
-        let (started, starts) = tokio::sync::oneshot::channel();
-        let running = tokio::spawn({
-            let hasher = Arc::clone(&hasher);
-            async move {
-                let work = move || {
-                    started.send(()).expect("the test waits for it");
-                    held.recv().expect("the test releases it");
-                };
-                hasher.run(work).await
-            }
-        });
-        starts.await.expect("the worker starts");
+        let (running, release) = occupy_a_worker(&hasher).await;
         let waiting = tokio::spawn({
             let hasher = Arc::clone(&hasher);
             async move { hasher.run(|| 7).await }
@@ -197,19 +201,7 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_hangs_up_leaves_the_queue_but_its_work_keeps_its_worker() {
         let hasher = Arc::new(hasher(1, 0));
-        let (release, held) = mpsc::channel::<()>();
-        let (started, starts) = tokio::sync::oneshot::channel();
-        let running = tokio::spawn({
-            let hasher = Arc::clone(&hasher);
-            async move {
-                let work = move || {
-                    started.send(()).expect("the test waits for it");
-                    held.recv().expect("the test releases it");
-                };
-                hasher.run(work).await
-            }
-        });
-        starts.await.expect("the worker starts");
+        let (running, release) = occupy_a_worker(&hasher).await;
         running.abort();
         assert!(running.await.is_err_and(|error| error.is_cancelled()));
 

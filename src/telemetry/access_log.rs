@@ -182,24 +182,8 @@ fn millis_option<S: Serializer>(duration: &Option<Duration>, serializer: S) -> R
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
+    use super::super::fixtures::Kept;
     use super::*;
-
-    /// Keeps what was written.
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("no holder panics").extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn record() -> AccessRecord<'static> {
         AccessRecord {

@@ -4,6 +4,8 @@
 //! decides anything, reads a clock, or can make a request wait: a full queue loses lines and counts them.
 
 pub mod access_log;
+#[cfg(test)]
+mod fixtures;
 pub mod labels;
 pub mod logging;
 pub mod metrics;
