@@ -52,12 +52,7 @@ run: ## builds and runs the gateway on 127.0.0.1:8080, with the example service 
 
 test: ## the whole suite, with a real Redis
 	$(call need,$(to_build) redis-server:redis-server)
-	if cargo nextest --version >/dev/null 2>&1; then
-		cargo nextest run --locked
-		cargo test --locked --doc
-	else
-		cargo test --locked
-	fi
+	cargo test --locked
 
 lint: ## formatting, clippy and documentation, warnings denied
 	$(call need,$(to_build))
