@@ -4,7 +4,8 @@
 .PHONY: help run test lint bench bench-instructions
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-export PATH := $(HOME)/.cargo/bin:$(PATH)
+# Debian keeps PostgreSQL's server, and servers in general, where users do not look.
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:$(lastword $(wildcard /usr/lib/postgresql/*/bin))
 built = $${CARGO_TARGET_DIR:-target}
 
 # $(call need,command:package[+package] …): installs the packages of the commands that are not there.
@@ -50,8 +51,8 @@ run: ## builds and runs the gateway on 127.0.0.1:8080, with the example service 
 	wait -n $$upstream $$gateway || true
 	echo "one of the two ended by itself: see above" >&2; exit 1
 
-test: ## the whole suite, with a real Redis
-	$(call need,$(to_build) redis-server:redis-server)
+test: ## the whole suite, with real Redis, PostgreSQL and MariaDB servers
+	$(call need,$(to_build) redis-server:redis-server postgres:postgresql mariadbd:mariadb-server)
 	cargo test --locked
 
 lint: ## formatting, clippy and documentation, warnings denied

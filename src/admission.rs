@@ -10,6 +10,7 @@ use http::{Method, header};
 
 use crate::auth::authenticate::{AuthenticateError, Authenticator};
 use crate::identity::Caller;
+use crate::identity::access_token::TokenError;
 use crate::limit::{HeadTooLarge, RequestLimits};
 use crate::policy::access::{self, Access, AccessRefusal, Permit};
 use crate::policy::bearer::{self, BearerError};
@@ -48,6 +49,8 @@ pub enum Denied {
     Bearer(BearerError),
     /// The token is not valid, or revoked, or cannot be checked.
     Authenticate(AuthenticateError),
+    /// The token has expired, and what came with it to make up for that does not.
+    NotRevived(Reason),
     /// The caller may not pass.
     Access(AccessRefusal),
 }
@@ -83,10 +86,24 @@ impl Gate {
     /// # Errors
     /// Why it is refused. Nothing may reach an upstream then.
     pub async fn admit(&self, destination: &Destination, head: &Parts) -> Result<Permit, Denied> {
-        let route = self.routes.find(&destination.host, &destination.target.path(), &head.method).map_err(Denied::NoRoute)?;
-        check_declared_length(route, head)?;
+        let route = self.route(destination, head)?;
         let caller = self.caller(route, head).await?;
         access::decide(Arc::clone(route), caller).map_err(Denied::Access)
+    }
+
+    /// Decides the same about a request whose caller was recognised by other means than its access token alone.
+    ///
+    /// # Errors
+    /// Why it is refused. Nothing may reach an upstream then.
+    pub fn admit_as(&self, caller: Arc<Caller>, destination: &Destination, head: &Parts) -> Result<Permit, Denied> {
+        let route = self.route(destination, head)?;
+        access::decide(Arc::clone(route), Some(caller)).map_err(Denied::Access)
+    }
+
+    fn route(&self, destination: &Destination, head: &Parts) -> Result<&Arc<Route>, Denied> {
+        let route = self.routes.find(&destination.host, &destination.target.path(), &head.method).map_err(Denied::NoRoute)?;
+        check_declared_length(route, head)?;
+        Ok(route)
     }
 
     async fn caller(&self, route: &Route, head: &Parts) -> Result<Option<Arc<Caller>>, Denied> {
@@ -122,10 +139,17 @@ impl Denied {
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::Bearer(BearerError::Malformed | BearerError::TooLong) => Reason::BadToken,
             Self::Authenticate(error) => error.reason(),
+            Self::NotRevived(reason) => *reason,
             // RFC 6750 §3.1: a scheme without a token is no attempt to authenticate.
             Self::Access(AccessRefusal::MissingToken) | Self::Bearer(BearerError::Empty) => Reason::MissingToken,
             Self::Access(AccessRefusal::MissingRole) => Reason::Forbidden,
         }
+    }
+
+    /// Whether nothing is wrong but that the access token has expired.
+    #[must_use]
+    pub fn is_expiry(&self) -> bool {
+        matches!(self, Self::Authenticate(AuthenticateError::Token(TokenError::Expired)))
     }
 
     /// What exactly was wrong with the token: for the log, never for the client.

@@ -9,9 +9,13 @@ pub mod identity;
 
 pub mod policy;
 
+pub mod dialect;
+
 pub mod store;
 
 pub mod revocation;
+
+pub mod mail;
 
 pub mod auth;
 

@@ -1,4 +1,7 @@
-//! Request limits as pure rules: what is too large is refused before any work is done for it.
+//! Limits as pure rules: what is too large is refused before any work is done for it, and what is tried too often
+//! (`attempts`) is refused until later.
+
+pub mod attempts;
 
 /// Sizes beyond which a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

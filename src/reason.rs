@@ -56,6 +56,8 @@ reasons! {
     ExpiredToken = "expired_token", UNAUTHORIZED, "The token has expired";
     /// The token, its session or all its subject's tokens were revoked.
     RevokedToken = "revoked_token", UNAUTHORIZED, "The token has been revoked";
+    /// The one-time token or its ticket is unknown, expired, used, or good for something else; never says which.
+    BadTicket = "bad_ticket", BAD_REQUEST, "The one-time token is not valid";
     /// The caller is known and may not do this.
     Forbidden = "forbidden", FORBIDDEN, "Not allowed";
     /// No route matches: denied by default.

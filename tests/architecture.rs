@@ -26,22 +26,42 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("identity", &[]),
     // rank 1
     ("policy", &["identity"]),
-    ("store", &["identity"]),
+    ("store", &["identity", "limit"]),
     // rank 2
     ("store::sql", &["identity", "store!", "telemetry"]),
-    ("store::redis", &["identity", "store!", "telemetry", "clock"]),
+    ("store::redis", &["identity", "store!", "telemetry", "clock", "limit"]),
     ("store::memory", &["identity", "store!", "telemetry"]),
     ("store::key_file", &["identity", "store!", "clock"]),
     ("revocation", &["identity", "store!", "clock", "telemetry"]),
-    ("auth", &["identity", "store!", "revocation", "clock", "limit", "reason"]),
+    // Letters wait as stores are waited for.
+    ("mail", &["identity", "store::backoff", "clock", "telemetry"]),
+    // A link with a token in it looks the same in our mail and in a dialect's.
+    ("auth", &["identity", "store!", "revocation", "mail", "clock", "limit", "reason", "dialect::Link"]),
     ("forwarding", &["identity", "policy", "client_addr", "reason"]),
-    ("config", &["identity", "policy", "limit", "client_addr", "reason"]),
+    ("dialect", &["identity", "policy", "limit", "reason"]),
+    // The checks of the language are the language's; the file only says where a fault is written.
+    ("config", &["identity", "policy", "dialect", "mail", "limit", "client_addr", "reason"]),
     // rank 3
     ("admission", &["identity", "policy", "auth", "limit", "client_addr", "clock", "reason"]),
     // One rule says what a bearer token looks like, in whichever head it comes.
-    ("api", &["identity", "auth", "client_addr", "reason", "policy::bearer"]),
+    ("api", &["identity", "auth", "dialect", "client_addr", "reason", "policy::bearer"]),
     // rank 4
-    ("proxy", &["identity", "admission", "api", "forwarding", "policy", "limit", "client_addr", "telemetry", "clock", "reason"]),
+    (
+        "proxy",
+        &[
+            "identity",
+            "admission",
+            "api",
+            "forwarding",
+            "dialect",
+            "policy",
+            "limit",
+            "client_addr",
+            "telemetry",
+            "clock",
+            "reason",
+        ],
+    ),
     ("admin", &["telemetry", "store!", "revocation", "admission", "reason"]),
     // rank 5
     ("app", &["*"]),
@@ -59,6 +79,8 @@ const SPOKEN_ONLY_IN: &[(&str, &[&str])] = &[
     ("redis", &["store::redis"]),
     ("axum", &["api", "admin", "app", "proxy::api_calls"]),
     ("prometheus", &["telemetry"]),
+    ("lettre", &["mail"]),
+    ("minijinja", &["mail"]),
     ("jsonwebtoken", &["identity"]),
     ("anyhow", &["app", "cli", "main"]),
 ];

@@ -1,18 +1,39 @@
 //! One suite of promises for every store: what holds for one adapter holds for all of them.
 //!
-//! SQL promises run on SQLite, those of the revoked set in memory and on a real Redis. What only a server of its own
-//! can suffer (being killed, paused, flushed) is in `outages`.
+//! SQL promises run on SQLite and on real PostgreSQL and MariaDB servers, those of the revoked set in memory and on a
+//! real Redis. What only a server of its own can suffer (being killed, paused, flushed) is in `outages` and
+//! `database_outages`.
 
+#[path = "store_conformance/api_keys.rs"]
+mod api_keys;
+#[path = "store_conformance/audit.rs"]
+mod audit;
+#[path = "store_conformance/clients.rs"]
+mod clients;
+#[path = "store_conformance/counters.rs"]
+mod counters;
+#[path = "store_conformance/crowds.rs"]
+mod crowds;
+#[path = "store_conformance/database.rs"]
+mod database;
+#[path = "store_conformance/database_outages.rs"]
+mod database_outages;
+#[path = "store_conformance/one_time.rs"]
+mod one_time;
 #[path = "store_conformance/outages.rs"]
 mod outages;
 #[path = "store_conformance/revoked_set.rs"]
 mod revoked_set;
+#[path = "store_conformance/schema.rs"]
+mod schema;
 #[path = "support/services.rs"]
 mod services;
 #[path = "store_conformance/sessions.rs"]
 mod sessions;
 #[path = "store_conformance/sqlite.rs"]
 mod sqlite;
+#[path = "store_conformance/texts.rs"]
+mod texts;
 #[path = "store_conformance/users.rs"]
 mod users;
 
@@ -27,7 +48,6 @@ use portcullis::identity::password::PasswordHash;
 use portcullis::identity::session::{Session, SessionId};
 use portcullis::identity::user::{Email, Role, User, UserId, Username};
 use portcullis::store::redis::Stopwatch;
-use portcullis::store::sql::SqlStore;
 use portcullis::store::{Covers, Ending, NewUser, Revocation, RevokedSet};
 use portcullis::telemetry::metrics::Metrics;
 use uuid::Uuid;
@@ -52,13 +72,6 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// A database of its own, removed with the directory.
-async fn sqlite() -> (SqlStore, tempfile::TempDir) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let url = format!("sqlite:{}", directory.path().join("gate.db").display());
-    (SqlStore::connect(&url.into(), 8).await.expect("a new file opens"), directory)
-}
-
 fn user(name: &str) -> NewUser {
     let user = User {
         id: UserId(Uuid::now_v7()),
@@ -67,6 +80,7 @@ fn user(name: &str) -> NewUser {
         given_name: Some("Ada".to_owned()),
         family_name: None,
         roles: BTreeSet::from([role("user"), role("User")]),
+        email_verified_at: None,
         disabled_at: None,
         created_at: now(),
     };

@@ -42,7 +42,14 @@ fn main() -> anyhow::Result<()> {
             auth_time: now,
         };
         let audience = audience.as_str().into();
-        let claims = Claims { principal, audience, jti: Uuid::new_v4(), issued_at: now, expires_at: now + LIFE };
+        let claims = Claims {
+            principal,
+            audience,
+            jti: Uuid::new_v4(),
+            issued_at: now,
+            expires_at: now + LIFE,
+            further: serde_json::Map::new(),
+        };
         println!("{}", access_token::sign(&claims, key)?.expose_secret());
     }
     Ok(())

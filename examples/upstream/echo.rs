@@ -50,6 +50,18 @@ pub(crate) async fn upload(request: Request<Incoming>) -> anyhow::Result<Respons
     Ok(json(StatusCode::OK, &json!({ "bytes": bytes, "sha256": sha256 })))
 }
 
+/// The page of auth-using-NodeJs.
+pub(crate) fn posts() -> Response<Body> {
+    let mut response = Response::new(full("<h1>Welcome</h1>"));
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+}
+
+/// The answer of the Token-Based Authentication Demo.
+pub(crate) fn protected() -> Response<Body> {
+    json(StatusCode::OK, &json!({ "message": "Welcome to protected routes" }))
+}
+
 /// A JSON answer, one line long.
 pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     let mut response = Response::new(full(format!("{value}\n")));

@@ -14,6 +14,7 @@
 //! | `/ws` | WebSocket: says the identity, then echoes |
 //! | `/upload` | counts and hashes the body |
 //! | `/close` | closes the connection without an answer |
+//! | `/posts`, `/protected` | what the services behind `examples/dialects` answer to a caller who may pass |
 //!
 //! It must be reachable through the gateway only: whoever can reach it directly can claim any identity.
 
@@ -75,6 +76,8 @@ async fn answer(request: Request<Incoming>) -> anyhow::Result<Response<Body>> {
         "/sse" => Ok(streams::events(Duration::from_secs(1))),
         "/ws" => streams::websocket(request),
         "/upload" => echo::upload(request).await,
+        "/posts" => Ok(echo::posts()),
+        "/protected" | "/api/auth/protected" => Ok(echo::protected()),
         // An error from a service makes hyper close the connection.
         "/close" => anyhow::bail!("closed, as asked"),
         _ => Ok(echo::json(StatusCode::OK, &echo::seen(&request))),

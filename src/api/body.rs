@@ -58,7 +58,7 @@ pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializ
     T::deserialize(deserializer).map(Some)
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     let mut fields = headers.get_all(header::CONTENT_TYPE).iter();
     let essence = fields.next().and_then(|field| field.to_str().ok()?.split(';').next());
     if essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json")) && fields.next().is_none() {

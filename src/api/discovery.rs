@@ -20,6 +20,7 @@ use crate::identity::signing_keys::PublicKey;
     tags(
         (name = "users", description = "Registration and profile"),
         (name = "sessions", description = "Login, refresh, logout, devices"),
+        (name = "one-time tokens", description = "Password reset, e-mail verification, invitations"),
         (name = "discovery", description = "This document and the verification keys"),
     )
 )]

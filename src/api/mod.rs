@@ -5,10 +5,16 @@
 
 pub mod body;
 pub mod context;
+mod cookie;
+pub mod dialects;
 pub mod discovery;
+pub mod email;
+pub mod invitations;
 pub mod login;
 pub mod me;
+pub mod one_time;
 pub mod password;
+pub mod password_reset;
 pub mod problem;
 pub mod register;
 pub mod sessions;
@@ -80,6 +86,12 @@ fn endpoints(prefix: &str) -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
         .routes(routes!(password::change))
+        .routes(routes!(password_reset::forgot))
+        .routes(routes!(password_reset::reset))
+        .routes(routes!(email::send))
+        .routes(routes!(email::verify))
+        .routes(routes!(invitations::invite))
+        .routes(routes!(one_time::redeem))
         .routes(routes!(discovery::openapi));
     let root = OpenApiRouter::with_openapi(discovery::Document::openapi());
     root.nest(prefix, api).routes(routes!(discovery::jwks))

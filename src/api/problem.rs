@@ -1,6 +1,7 @@
 //! Refusals as `application/problem+json` (RFC 9457), and the one table from every error of `auth` to its word.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -14,13 +15,20 @@ use utoipa::ToSchema;
 use super::context::RequestContext;
 use crate::auth::FieldError;
 use crate::auth::authenticate::AuthenticateError;
+use crate::auth::email_verification::SendVerificationError;
+use crate::auth::invitation::InviteError;
 use crate::auth::login::LoginError;
+use crate::auth::logout::LogoutError;
+use crate::auth::mail::{NoPostage, NotMailed};
+use crate::auth::one_time::OneTimeError;
 use crate::auth::outage::Outage;
 use crate::auth::password_change::PasswordChangeError;
+use crate::auth::password_reset::PasswordResetError;
 use crate::auth::profile::ProfileError;
 use crate::auth::refresh::RefreshError;
 use crate::auth::register::RegisterError;
 use crate::auth::sessions::RevokeSessionError;
+use crate::auth::throttle::Throttled;
 use crate::policy::bearer::BearerError;
 use crate::reason::Reason;
 
@@ -31,7 +39,8 @@ pub struct Problem {
     reason: Reason,
     detail: Option<Cow<'static, str>>,
     errors: Vec<FieldError>,
-    challenge: Option<&'static str>,
+    challenge: Option<Cow<'static, str>>,
+    retry_after: Option<Duration>,
 }
 
 /// The body of every refusal (RFC 9457).
@@ -68,11 +77,11 @@ pub struct FieldProblem<'a> {
 }
 
 /// No token was sent, or credentials other than a token were wrong: no `error` (RFC 6750 §3.1).
-const CHALLENGE: &str = r#"Bearer realm="portcullis""#;
+pub(super) const CHALLENGE: &str = r#"Bearer realm="portcullis""#;
 const CHALLENGE_INVALID_TOKEN: &str = r#"Bearer realm="portcullis", error="invalid_token""#;
 const CHALLENGE_INVALID_REQUEST: &str = r#"Bearer realm="portcullis", error="invalid_request""#;
 /// For problems that pass: long enough not to be a storm, short enough not to be noticed.
-const RETRY_AFTER_SECS: &str = "1";
+const RETRY_AFTER_SECS: u64 = 1;
 
 impl Problem {
     /// A refusal of this kind.
@@ -83,7 +92,7 @@ impl Problem {
             Reason::BadToken | Reason::ExpiredToken | Reason::RevokedToken => Some(CHALLENGE_INVALID_TOKEN),
             _ => None,
         };
-        Self { reason, detail: None, errors: Vec::new(), challenge }
+        Self { reason, detail: None, errors: Vec::new(), challenge: challenge.map(Cow::Borrowed), retry_after: None }
     }
 
     /// With what can be said about this occurrence: never a value that was sent.
@@ -103,6 +112,16 @@ impl Problem {
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// What can be said about this occurrence.
+    pub(super) fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// Which fields break which rules.
+    pub(super) fn errors(&self) -> &[FieldError] {
+        &self.errors
     }
 
     fn body<'a>(&'a self, decision_id: Option<&'a str>) -> ProblemBody<'a> {
@@ -130,11 +149,15 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        if let Some(challenge) = &self.challenge {
+            let challenge = HeaderValue::try_from(&**challenge).expect("a challenge is made of constants and numbers");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if matches!(self.reason.status().as_u16(), 429 | 503) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+            // Rounded up: who comes back exactly then must not be too early.
+            let secs =
+                self.retry_after.map_or(RETRY_AFTER_SECS, |wait| wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
         }
         response.extensions_mut().insert(self.reason);
         response.extensions_mut().insert(self);
@@ -162,11 +185,18 @@ impl From<Outage> for Problem {
     }
 }
 
+impl From<Throttled> for Problem {
+    fn from(throttled: Throttled) -> Self {
+        Self { retry_after: Some(throttled.retry_after), ..Self::new(Reason::TooMany) }
+    }
+}
+
 impl From<LoginError> for Problem {
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Invalid(errors) => Self::invalid(errors),
             LoginError::Credentials => Self::new(Reason::Credentials),
+            LoginError::Throttled(throttled) => throttled.into(),
             LoginError::Outage(outage) => outage.into(),
         }
     }
@@ -176,10 +206,13 @@ impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
             RegisterError::Closed => Self::new(Reason::Forbidden).with_detail("registration is closed"),
+            RegisterError::NotInvited => Self::new(Reason::Forbidden).with_detail("registration needs an invitation"),
+            RegisterError::BadInvitation => Self::new(Reason::BadTicket),
             RegisterError::Invalid(errors) => Self::invalid(errors),
             RegisterError::Taken(field) => {
                 Self { errors: vec![FieldError::new(field, "is taken")], ..Self::new(Reason::Conflict) }
             }
+            RegisterError::Throttled(throttled) => throttled.into(),
             RegisterError::Outage(outage) => outage.into(),
         }
     }
@@ -205,7 +238,73 @@ impl From<PasswordChangeError> for Problem {
         match error {
             PasswordChangeError::Invalid(errors) => Self::invalid(errors),
             PasswordChangeError::Credentials => Self::new(Reason::Credentials).with_detail("the current password is wrong"),
+            PasswordChangeError::Throttled(throttled) => throttled.into(),
             PasswordChangeError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<OneTimeError> for Problem {
+    fn from(error: OneTimeError) -> Self {
+        match error {
+            OneTimeError::Refused => Self::new(Reason::BadTicket),
+            OneTimeError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<PasswordResetError> for Problem {
+    fn from(error: PasswordResetError) -> Self {
+        match error {
+            PasswordResetError::Invalid(errors) => Self::invalid(errors),
+            PasswordResetError::Refused => Self::new(Reason::BadTicket),
+            PasswordResetError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<NoPostage> for Problem {
+    fn from(error: NoPostage) -> Self {
+        match error {
+            NoPostage::Off => Self::new(Reason::Forbidden).with_detail("this gateway sends no mail"),
+            NoPostage::TooMany => {
+                let within = Some(Duration::from_secs(3600));
+                let full = Self::new(Reason::TooMany).with_detail("this address was sent enough mail for the hour");
+                Self { retry_after: within, ..full }
+            }
+            NoPostage::Full => Self::new(Reason::Unavailable),
+        }
+    }
+}
+
+impl From<NotMailed> for Problem {
+    fn from(error: NotMailed) -> Self {
+        match error {
+            NotMailed::NoPostage(why) => why.into(),
+            NotMailed::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<SendVerificationError> for Problem {
+    fn from(error: SendVerificationError) -> Self {
+        match error {
+            SendVerificationError::NotFound => ProfileError::NotFound.into(),
+            SendVerificationError::NoAddress => Self::new(Reason::NotFound).with_detail("the user has no e-mail address"),
+            SendVerificationError::Verified => Self::new(Reason::Conflict).with_detail("the e-mail address is verified already"),
+            SendVerificationError::NotMailed(why) => why.into(),
+        }
+    }
+}
+
+impl From<InviteError> for Problem {
+    fn from(error: InviteError) -> Self {
+        match error {
+            InviteError::Closed => Self::new(Reason::Forbidden).with_detail("registration is closed"),
+            InviteError::Forbidden => Self::new(Reason::Forbidden).with_detail(InviteError::Forbidden.to_string()),
+            InviteError::Invalid(errors) => Self::invalid(errors),
+            InviteError::NoPostage(why) => why.into(),
+            InviteError::Outage(outage) => outage.into(),
         }
     }
 }
@@ -215,6 +314,16 @@ impl From<RevokeSessionError> for Problem {
         match error {
             RevokeSessionError::NotFound => Self::new(Reason::NotFound).with_detail("there is no such session"),
             RevokeSessionError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<LogoutError> for Problem {
+    fn from(error: LogoutError) -> Self {
+        match error {
+            LogoutError::Forged => Self::new(Reason::BadToken),
+            LogoutError::Ended => Self::new(Reason::RevokedToken),
+            LogoutError::Outage(outage) => outage.into(),
         }
     }
 }
@@ -233,7 +342,7 @@ impl From<BearerError> for Problem {
     fn from(error: BearerError) -> Self {
         match error {
             BearerError::Repeated => Self {
-                challenge: Some(CHALLENGE_INVALID_REQUEST),
+                challenge: Some(Cow::Borrowed(CHALLENGE_INVALID_REQUEST)),
                 ..Self::new(Reason::Malformed).with_detail("there is more than one authorization field")
             },
             BearerError::Empty => Self::new(Reason::MissingToken),

@@ -8,8 +8,11 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::body::{self, Json};
+use super::context::RequestContext;
+use super::cookie::{Ticket, UsedTicket};
 use super::problem::{Problem, Refusal};
 use crate::auth::FieldError;
+use crate::auth::one_time::Proof;
 use crate::auth::register::NewAccount;
 use crate::identity::user::User;
 
@@ -33,6 +36,10 @@ pub(super) struct RegisterRequest {
     /// Roles to have, as far as new users may ask for them.
     #[serde(default)]
     roles: Vec<String>,
+    /// The token of an invitation, unless it was redeemed for a ticket before. Its roles are given, and none beside.
+    #[serde(default, deserialize_with = "body::optional_secret")]
+    #[schema(value_type = Option<String>)]
+    invitation: Option<SecretString>,
 }
 
 /// A user as shown to themselves.
@@ -45,6 +52,8 @@ pub(super) struct UserBody {
     username: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    /// Whether the user was proved to read the mail of `email`.
+    email_verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     given_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +69,7 @@ impl From<User> for UserBody {
             id: user.id.to_string(),
             username: user.username.map(|name| name.as_typed().to_owned()),
             email: user.email.map(|email| email.as_typed().to_owned()),
+            email_verified: user.email_verified_at.is_some(),
             given_name: user.given_name,
             family_name: user.family_name,
             roles: user.roles.iter().map(|role| role.as_str().to_owned()).collect(),
@@ -68,15 +78,17 @@ impl From<User> for UserBody {
     }
 }
 
-/// Registers a user.
+/// Registers a user: anybody, or whoever was invited, as configured.
 #[utoipa::path(
     post, path = "/register", tag = "users", request_body = RegisterRequest,
     responses((status = 201, description = "The user", body = UserBody), Refusal)
 )]
 pub(super) async fn register(
     State(api): Shared,
+    context: RequestContext,
+    ticket: Ticket,
     Json(request): Json<RegisterRequest>,
-) -> Result<(StatusCode, axum::Json<UserBody>), Problem> {
+) -> Result<(StatusCode, UsedTicket, axum::Json<UserBody>), Problem> {
     let confirmed = request.password_confirmation.as_ref();
     if confirmed.is_some_and(|confirmation| confirmation.expose_secret() != request.password.expose_secret()) {
         return Err(Problem::invalid(vec![FieldError::new("password_confirmation", "must be equal to the password")]));
@@ -89,6 +101,11 @@ pub(super) async fn register(
         family_name: request.family_name,
         roles: request.roles,
     };
-    let user = api.auth.register(account).await?;
-    Ok((StatusCode::CREATED, axum::Json(user.into())))
+    let user = match (&request.invitation, &ticket.0) {
+        (Some(token), _) => api.auth.accept_invitation(account, Proof::Token(token.expose_secret()), &context.origin()).await?,
+        (None, Some(ticket)) => api.auth.register_with_ticket(account, ticket.expose_secret(), &context.origin()).await?,
+        (None, None) => api.auth.register(account, &context.origin()).await?,
+    };
+    let used = ticket.used_unless(request.invitation.is_some());
+    Ok((StatusCode::CREATED, used, axum::Json(user.into())))
 }

@@ -56,13 +56,14 @@ impl StopSignals {
     }
 }
 
-/// Runs the sequence; a second signal ends it at once. Returns how many requests were cut off.
+/// Runs the sequence, and then what requests left to be done afterwards, within the same time; a second signal ends it at once. Returns how many requests were cut off.
 pub(super) async fn drain(
     signals: &mut StopSignals,
     times: DrainTimes,
     draining: &AtomicBool,
     stop_accepting: &CancellationToken,
     metrics: &Arc<Metrics>,
+    afterwards: impl Future<Output = usize>,
 ) -> i64 {
     draining.store(true, Ordering::Relaxed);
     let finish = async {
@@ -71,6 +72,10 @@ pub(super) async fn drain(
         let nothing_left = async {
             while metrics.in_flight() > 0 {
                 tokio::time::sleep(LOOK_EVERY).await;
+            }
+            let lost = afterwards.await;
+            if lost > 0 {
+                tracing::warn!(lost, "letters that no mail server took are lost");
             }
         };
         // Requests that take longer than promised are cut off: the orchestrator would do it less gently.

@@ -112,7 +112,7 @@ async fn serve(config: &Config, access_log: Option<AccessLog>, metrics: &Arc<Met
     let signal = signals.next().await;
     tracing::info!(signal, "draining");
     let times = DrainTimes { delay: config.server.drain_delay, timeout: config.server.drain_timeout };
-    let cut_off = drain::drain(&mut signals, times, &draining, &stop_accepting, metrics).await;
+    let cut_off = drain::drain(&mut signals, times, &draining, &stop_accepting, metrics, services.finish_mail()).await;
     background.cancel();
     tracing::info!(cut_off, "stopped");
     Ok(())

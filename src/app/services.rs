@@ -11,16 +11,19 @@ use async_trait::async_trait;
 use super::settings;
 use crate::auth::authenticate::Authenticator;
 use crate::auth::hashing::{Hasher, WatchHashing};
+use crate::auth::throttle::Throttle;
 use crate::auth::{Auth, AuthParts};
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::Config;
 use crate::identity::signing_keys::KeyRing;
+use crate::mail::outbox::{Outbox, OutboxParts};
+use crate::mail::{Mailer, NoMail};
 use crate::revocation::Revocations;
 use crate::store::key_file::{self, KeyFile};
 use crate::store::memory::MemorySet;
-use crate::store::redis::{RedisSet, Stopwatch};
+use crate::store::redis::{RedisCounters, RedisSet, Stopwatch};
 use crate::store::sql::SqlStore;
-use crate::store::{Probe, RevokedSet, Sessions, StoreError};
+use crate::store::{Counters, OneTimeTokens, Probe, RevokedSet, Sessions, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Tokens whose verification is remembered; each costs about a kilobyte.
@@ -32,6 +35,10 @@ pub struct Services {
     pub auth: Arc<Auth>,
     /// Where sessions are remembered.
     pub sessions: Arc<dyn Sessions>,
+    /// Where one-time tokens are remembered.
+    pub one_time: Arc<dyn OneTimeTokens>,
+    /// Mail on its way, if any is sent.
+    pub outbox: Option<Arc<Outbox>>,
     /// The revoked set and its record.
     pub revocations: Arc<Revocations>,
     /// Verifies access tokens.
@@ -64,12 +71,15 @@ impl Services {
             Some(redis) => Arc::clone(redis) as _,
             None => Arc::new(MemorySet::default()),
         };
+        let counters = redis.as_ref().map(|redis| Arc::new(RedisCounters::beside(redis)) as Arc<dyn Counters>);
+        let throttle = Arc::new(Throttle::new(counters, Arc::clone(&clock), settings::throttle(config)));
         let deadline = config.revocation.as_ref().map_or(Duration::ZERO, |redis| redis.deadline);
         let mode = settings::revocation_mode(config);
         let revocations = Revocations::new(set, sql.clone(), deadline, Arc::clone(&clock), mode);
         let revocations = Arc::new(revocations.counted_by(Arc::clone(metrics)));
         let hashing = Hasher::new(config.auth.password.clone(), config.auth.hash_workers, config.auth.hash_queue);
         let hashing = Arc::new(hashing.watched_by(Arc::clone(&clock), Arc::clone(metrics) as _));
+        let outbox = outbox(config, &clock, &entropy, metrics)?;
         let tokens = settings::token_policy(config);
         let authenticator =
             Authenticator::new(Arc::clone(&ring), tokens, Arc::clone(&revocations) as _, Arc::clone(&clock), VERIFIED_TOKENS_MAX);
@@ -83,12 +93,38 @@ impl Services {
             entropy,
             hashing,
             settings: settings::auth(config),
+            throttle,
+            one_time: sql.clone(),
+            mail: outbox.clone().map_or_else(|| Arc::new(NoMail) as Arc<dyn Mailer>, |outbox| outbox as _),
         });
         let mut probes: Vec<Arc<dyn Probe>> = vec![sql.clone(), Arc::new(RevocationProbe(Arc::clone(&revocations)))];
         probes.extend(redis.map(|redis| redis as Arc<dyn Probe>));
         let (auth, authenticator) = (Arc::new(auth), Arc::new(authenticator));
-        Ok(Self { auth, sessions: sql, revocations, authenticator, probes, ring, clock })
+        Ok(Self { auth, sessions: sql.clone(), one_time: sql, outbox, revocations, authenticator, probes, ring, clock })
     }
+
+    /// Waits for what was asked for and not waited for: tokens to be mailed, and the mail itself. Returns how many
+    /// letters were lost since the start.
+    pub async fn finish_mail(&self) -> usize {
+        self.auth.finish_errands().await;
+        match &self.outbox {
+            Some(outbox) => outbox.finish().await,
+            None => 0,
+        }
+    }
+}
+
+/// The mailer, if mail is configured.
+fn outbox(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Arc<Outbox>>> {
+    let Some(mail) = &config.auth.mail else { return Ok(None) };
+    let (transport, settings) = settings::mail(mail)?;
+    let (clock, entropy, metrics) = (Arc::clone(clock), Arc::clone(entropy), Arc::clone(metrics));
+    Ok(Some(Arc::new(Outbox::new(OutboxParts { transport, clock, entropy, metrics, settings }))))
 }
 
 fn open_keys(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> anyhow::Result<KeyFile> {

@@ -8,12 +8,18 @@ use http::HeaderName;
 
 use super::Services;
 use crate::admission::Gate;
+use crate::api::dialects::DialectApi;
 use crate::api::{self, ApiSettings};
+use crate::auth::one_time::{Links, OneTimeSettings};
+use crate::auth::throttle::ThrottleSettings;
 use crate::auth::{AuthSettings, Registration};
 use crate::clock::{Entropy, SystemEntropy};
 use crate::config::{self, Config};
 use crate::forwarding::{Forwarding, ForwardingSettings, IdentityHeaderNames};
 use crate::identity::access_token::TokenPolicy;
+use crate::mail::files::Files;
+use crate::mail::outbox::{OutboxSettings, Transport};
+use crate::mail::smtp::{Smtp, Wire};
 use crate::policy::route::RouteTable;
 use crate::proxy::{ApiCalls, DownstreamTimeouts, ProxyParts, RequestIds, ServerSettings, UpstreamSettings, Upstreams};
 use crate::revocation::Mode;
@@ -26,7 +32,7 @@ pub(super) fn token_policy(config: &Config) -> TokenPolicy {
         issuer: auth.issuer.as_str().into(),
         audience: auth.audience.as_str().into(),
         skew: auth.clock_skew,
-        life_max: auth.access_token,
+        life_max: config.dialects.access_ttl_max().map_or(auth.access_token, |longest| longest.max(auth.access_token)),
     }
 }
 
@@ -40,11 +46,53 @@ pub(super) fn auth(config: &Config) -> AuthSettings {
         rotation_grace: auth.rotation_grace,
         registration: match auth.registration {
             config::Registration::Open => Registration::Open,
+            config::Registration::Invitation => Registration::Invitation,
             config::Registration::Closed => Registration::Closed,
         },
         default_roles: auth.default_roles.clone(),
         self_assigned_roles: auth.self_assigned_roles.clone(),
+        one_time: OneTimeSettings {
+            password_reset: auth.one_time.password_reset,
+            email_verification: auth.one_time.email_verification,
+            invitation: auth.one_time.invitation,
+            links: auth.links.as_ref().map(|links| Links {
+                password_reset: links.password_reset.clone(),
+                email_verification: links.email_verification.clone(),
+                invitation: links.invitation.clone(),
+            }),
+        },
     }
+}
+
+pub(super) fn throttle(config: &Config) -> ThrottleSettings {
+    let throttle = &config.auth.throttle;
+    ThrottleSettings {
+        enabled: throttle.enabled,
+        account: throttle.account,
+        account_network: throttle.account_network,
+        network: throttle.network,
+        register: throttle.register,
+        known_for: throttle.known_for,
+    }
+}
+
+/// What carries mail, and how letters are written.
+pub(super) fn mail(mail: &config::Mail) -> anyhow::Result<(Arc<dyn Transport>, OutboxSettings)> {
+    let transport: Arc<dyn Transport> = match &mail.transport {
+        config::MailTransport::Smtp { url, clear, timeout } => {
+            let wire = if *clear { Wire::Clear } else { Wire::Tls };
+            Arc::new(Smtp::new(url, wire, *timeout).context("cannot use `auth.mail.url`")?)
+        }
+        config::MailTransport::Files(directory) => Arc::new(Files::new(directory.clone())),
+    };
+    let settings = OutboxSettings {
+        sender: mail.from.clone(),
+        templates: mail.templates.clone(),
+        service: mail.service.clone(),
+        letters_max: mail.queue,
+        each_hourly_max: mail.per_address,
+    };
+    Ok((transport, settings))
 }
 
 pub(super) fn upstreams(config: &Config) -> Vec<UpstreamSettings> {
@@ -83,7 +131,9 @@ fn forwarding(config: &Config) -> anyhow::Result<ForwardingSettings> {
         session: name(&names.session)?,
         issuer: name(&names.issuer)?,
     };
-    Ok(ForwardingSettings { identity_headers, issuer: config.auth.issuer.as_str().into() })
+    let cookies = config.dialects.iter().flat_map(|dialect| dialect.cookie_names());
+    let own_cookies = cookies.map(Into::into).collect();
+    Ok(ForwardingSettings { identity_headers, issuer: config.auth.issuer.as_str().into(), own_cookies })
 }
 
 /// Everything that the proxy is made of. Called on the application's runtime, on which the API will run.
@@ -107,14 +157,17 @@ pub(super) fn proxy_parts(
     };
     let body_bytes_max = api.body_bytes_max;
     let router = api::router(Arc::clone(&services.auth), Arc::clone(&services.authenticator), api);
+    let dialects = Arc::new(DialectApi::new(Arc::clone(&services.auth), Arc::clone(&services.authenticator)));
+    let runtime = tokio::runtime::Handle::current();
     let mut process = [0; 8];
     SystemEntropy.fill(&mut process);
     Ok(ProxyParts {
+        dialects: config.dialects.clone(),
         gate: Gate::new(routes, config.server.limits, Arc::clone(&services.authenticator)),
         forwarding,
         route_names: config.routes.iter().map(|route| (route.name.clone(), Arc::clone(&route.upstream))).collect(),
         upstreams,
-        api: ApiCalls::new(router, tokio::runtime::Handle::current(), config.auth.prefix.clone(), body_bytes_max),
+        api: ApiCalls::new(router, dialects, runtime, config.auth.prefix.clone(), body_bytes_max),
         limits: config.server.limits,
         timeouts: DownstreamTimeouts {
             header: config.server.header_timeout,

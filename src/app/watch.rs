@@ -14,14 +14,14 @@ use crate::config::Config;
 use crate::identity::signing_keys::KeyRing;
 use crate::proxy::Upstreams;
 use crate::revocation::Revocations;
-use crate::store::{Sessions, key_file};
+use crate::store::{OneTimeTokens, Sessions, key_file};
 
 /// How often the key file is looked at.
 const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(2);
-const PURGE_SESSIONS_EVERY: Duration = Duration::from_secs(60);
+const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// So that the reuse of an old refresh token can still be told from nonsense.
 const KEEP_ENDED_SESSIONS: Duration = Duration::from_secs(24 * 3600);
-const PURGED_SESSIONS_MAX: u32 = 1000;
+const PURGED_MAX: u32 = 1000;
 
 /// Starts every background task; each ends when `until` is cancelled.
 pub(super) fn start(services: &Services, config: &Config, upstreams: &Arc<Upstreams>, until: &CancellationToken) {
@@ -32,17 +32,32 @@ pub(super) fn start(services: &Services, config: &Config, upstreams: &Arc<Upstre
     tokio::spawn(until.clone().run_until_cancelled_owned(keys));
     let purging = purge_sessions(Arc::clone(&services.sessions), Arc::clone(&services.clock));
     tokio::spawn(until.clone().run_until_cancelled_owned(purging));
+    let purging = purge_one_time_tokens(Arc::clone(&services.one_time), Arc::clone(&services.clock));
+    tokio::spawn(until.clone().run_until_cancelled_owned(purging));
 }
 
 /// Forgets sessions that are long over. In small portions, so that no login waits for one.
 async fn purge_sessions(sessions: Arc<dyn Sessions>, clock: Arc<dyn Clock>) {
-    let mut rounds = tokio::time::interval(PURGE_SESSIONS_EVERY);
+    let mut rounds = tokio::time::interval(PURGE_EVERY);
     loop {
         rounds.tick().await;
-        match sessions.purge(clock.now() - KEEP_ENDED_SESSIONS, PURGED_SESSIONS_MAX).await {
+        match sessions.purge(clock.now() - KEEP_ENDED_SESSIONS, PURGED_MAX).await {
             Ok(0) => {}
             Ok(purged) => tracing::debug!(purged, "forgot sessions that are over"),
             Err(error) => tracing::warn!(%error, "ended sessions stay in the database for now"),
+        }
+    }
+}
+
+/// Forgets one-time tokens that have expired with their tickets: nothing can be done with them.
+async fn purge_one_time_tokens(tokens: Arc<dyn OneTimeTokens>, clock: Arc<dyn Clock>) {
+    let mut rounds = tokio::time::interval(PURGE_EVERY);
+    loop {
+        rounds.tick().await;
+        match tokens.purge(clock.now(), PURGED_MAX).await {
+            Ok(0) => {}
+            Ok(purged) => tracing::debug!(purged, "forgot one-time tokens that have expired"),
+            Err(error) => tracing::warn!(%error, "expired one-time tokens stay in the database for now"),
         }
     }
 }

@@ -4,9 +4,24 @@ use crate::identity::Caller;
 use crate::identity::access_token;
 use crate::identity::refresh_token::{PresentedRefreshToken, RefreshRefusal};
 use crate::identity::session::SessionId;
+use crate::store::{Covers, Revocation};
 
 use super::Auth;
 use super::outage::Outage;
+
+/// Why there was nothing to log out of.
+#[derive(Debug, thiserror::Error)]
+pub enum LogoutError {
+    /// Not a token of this gateway.
+    #[error("not a token of this gateway")]
+    Forged,
+    /// The session had ended, and is over now in any case.
+    #[error("the session had ended")]
+    Ended,
+    /// Not the caller's fault.
+    #[error(transparent)]
+    Outage(#[from] Outage),
+}
 
 impl Auth {
     /// Ends the sessions that these tokens prove to belong to; there is nothing to end for tokens that are not ours,
@@ -27,6 +42,29 @@ impl Auth {
             Some(session) if by_access != Some(session) => self.end(session).await,
             _ => Ok(()),
         }
+    }
+
+    /// Ends the session that a token, access or refresh, proves to belong to, and says if there was none to end: for
+    /// systems whose answer tells. The access token is also revoked by itself, for services that look up `jti` only.
+    ///
+    /// # Errors
+    /// See [`LogoutError`].
+    pub async fn logout_strictly(&self, token: &str) -> Result<(), LogoutError> {
+        let access = access_token::verify_at_any_time(token, &self.ring.load(), &self.settings.tokens).ok();
+        let id = match &access {
+            Some(caller) => Some(caller.principal.session),
+            None => self.session_of_refresh_token(token).await?,
+        };
+        let id = id.ok_or(LogoutError::Forged)?;
+        let session = self.sessions.find(id).await.map_err(Outage::from)?;
+        let now = self.now();
+        let until = self.access_until(now);
+        let token = access.map(|caller| Revocation { covers: Covers::Token(caller.token.jti), expires_at: until });
+        let ending = self.ending(now, token.into_iter().collect());
+        let ended = self.sessions.end(id, &ending).await.map_err(Outage::from)?;
+        self.publish(&ended).await?;
+        // Said last: what an earlier logout could only record was published by this one.
+        if session.is_some_and(|session| session.ended_at.is_none()) { Ok(()) } else { Err(LogoutError::Ended) }
     }
 
     /// Ends every session of the caller's user, this one included.

@@ -5,15 +5,23 @@
 //! true; what SQL has and the set has not is published when the set is rebuilt, and the caller may simply retry.
 
 pub mod authenticate;
+pub mod email_verification;
 pub mod hashing;
+pub mod invitation;
 pub mod login;
 pub mod logout;
+pub mod mail;
+pub mod one_time;
 pub mod outage;
 pub mod password_change;
+pub mod password_reset;
 pub mod profile;
 pub mod refresh;
 pub mod register;
+pub mod revive;
 pub mod sessions;
+pub mod terms;
+pub mod throttle;
 pub mod tokens;
 pub mod users;
 
@@ -32,10 +40,15 @@ use crate::identity::access_token::TokenPolicy;
 use crate::identity::refresh_token::RefreshKey;
 use crate::identity::signing_keys::KeyRing;
 use crate::identity::user::{Role, UserId};
+use crate::mail::Mailer;
 use crate::revocation::Revocations;
-use crate::store::{Covers, Ending, Revocation, Sessions, Users};
+use crate::store::{Covers, Ending, OneTimeTokens, Revocation, Sessions, Users};
 use hashing::Hasher;
+use mail::Errands;
+use one_time::OneTimeSettings;
 use outage::Outage;
+use terms::SessionTerms;
+use throttle::Throttle;
 
 /// Every use case of the gateway's own users and sessions.
 pub struct Auth {
@@ -48,6 +61,10 @@ pub struct Auth {
     entropy: Arc<dyn Entropy>,
     hashing: Arc<Hasher>,
     settings: AuthSettings,
+    throttle: Arc<Throttle>,
+    one_time: Arc<dyn OneTimeTokens>,
+    mail: Arc<dyn Mailer>,
+    errands: Errands,
 }
 
 impl fmt::Debug for Auth {
@@ -77,6 +94,12 @@ pub struct AuthParts {
     pub hashing: Arc<Hasher>,
     /// Lives and rules.
     pub settings: AuthSettings,
+    /// Counts guesses.
+    pub throttle: Arc<Throttle>,
+    /// One-time tokens, by the hashes of their secrets.
+    pub one_time: Arc<dyn OneTimeTokens>,
+    /// Takes the letters that carry them.
+    pub mail: Arc<dyn Mailer>,
 }
 
 /// Lives and rules.
@@ -98,6 +121,8 @@ pub struct AuthSettings {
     pub default_roles: BTreeSet<Role>,
     /// Roles that a new user may ask for.
     pub self_assigned_roles: BTreeSet<Role>,
+    /// Lives of one-time tokens, and where their links lead.
+    pub one_time: OneTimeSettings,
 }
 
 /// Who may register.
@@ -105,6 +130,8 @@ pub struct AuthSettings {
 pub enum Registration {
     /// Anyone.
     Open,
+    /// Whoever was invited.
+    Invitation,
     /// Nobody: users are added by the command line.
     Closed,
 }
@@ -141,8 +168,41 @@ impl Auth {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: AuthParts) -> Self {
-        let AuthParts { users, sessions, revocations, ring, refresh_key, clock, entropy, hashing, settings } = parts;
-        Self { users, sessions, revocations, ring, refresh_key, clock, entropy, hashing, settings }
+        let AuthParts {
+            users,
+            sessions,
+            revocations,
+            ring,
+            refresh_key,
+            clock,
+            entropy,
+            hashing,
+            settings,
+            throttle,
+            one_time,
+            mail,
+        } = parts;
+        Self {
+            users,
+            sessions,
+            revocations,
+            ring,
+            refresh_key,
+            clock,
+            entropy,
+            hashing,
+            settings,
+            throttle,
+            one_time,
+            mail,
+            errands: Errands::default(),
+        }
+    }
+
+    /// The terms of the gateway's own API.
+    #[must_use]
+    pub fn terms(&self) -> SessionTerms {
+        self.settings.terms()
     }
 
     /// The signing keys, for whoever publishes their public halves.
@@ -163,11 +223,12 @@ impl Auth {
         Ending { at: now, access_until: self.access_until(now), revocations }
     }
 
-    /// When the last access token that can exist at `now` is refused by every clock: its life, and the skew once
+    /// When the last access token that can exist at `now`, whatever terms it was issued under, is refused by every
+    /// clock: the longest life that is accepted, and the skew once
     /// for the verifier's leeway and once for the clock of the replica that issued it.
     fn access_until(&self, now: Timestamp) -> Timestamp {
         // iat is whole seconds and the record must outlive the token, so a second is added against rounding.
-        now + self.settings.access_token + 2 * self.settings.tokens.skew + Duration::from_secs(1)
+        now + self.settings.tokens.life_max + 2 * self.settings.tokens.skew + Duration::from_secs(1)
     }
 
     /// Covers tokens of `subject` that no session row accounts for any more, such as after a restored backup.

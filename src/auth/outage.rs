@@ -15,6 +15,9 @@ pub enum Outage {
     /// More password work than the gateway takes on.
     #[error("every password hashing worker is busy and the queue is full")]
     Busy,
+    /// More work for after an answer than the gateway takes on.
+    #[error("too many mails are being prepared")]
+    QueueFull,
     /// A store could not do its part.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -40,7 +43,9 @@ impl Outage {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Busy | Self::Store(StoreError::Unavailable { .. }) | Self::NotPublished(_) => Reason::Unavailable,
+            Self::Busy | Self::QueueFull | Self::Store(StoreError::Unavailable { .. }) | Self::NotPublished(_) => {
+                Reason::Unavailable
+            }
             Self::Store(StoreError::Conflict(_) | StoreError::Corrupt { .. })
             | Self::WorkerLost
             | Self::Hashing(_)

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::identity::Caller;
 use crate::identity::password::Password;
+use crate::identity::user::UserId;
 
 use super::hashing::HashingError;
 use super::outage::Outage;
+use super::throttle::{Kind, Throttled};
 use super::{Auth, FieldError};
 
 /// Why a password was not changed.
@@ -18,6 +20,9 @@ pub enum PasswordChangeError {
     /// The current password is wrong.
     #[error("the current password is wrong")]
     Credentials,
+    /// Too many wrong ones in this session.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// Not the caller's fault.
     #[error(transparent)]
     Outage(#[from] Outage),
@@ -35,8 +40,7 @@ impl Auth {
         let (Some(current), Some(new)) = (current, new) else { return Err(PasswordChangeError::Invalid(errors)) };
 
         let user = self.owner(caller).ok_or(PasswordChangeError::Credentials)?;
-        let stored = self.users.password(user).await.map_err(Outage::from)?;
-        if !self.hashing.verify(Arc::new(current), stored).await.map_err(Outage::from)? {
+        if !self.proves_password(caller, user, current).await? {
             return Err(PasswordChangeError::Credentials);
         }
         let hash = match self.hashing.hash(new, self.random()).await {
@@ -49,6 +53,21 @@ impl Auth {
         let ended =
             self.sessions.change_password(user, &hash, Some(caller.principal.session), &ending).await.map_err(Outage::from)?;
         Ok(self.publish(&ended).await?)
+    }
+
+    /// Whether this is the password of the caller, who is `user`. Guesses are counted by session.
+    async fn proves_password(&self, caller: &Caller, user: UserId, typed: Password) -> Result<bool, PasswordChangeError> {
+        let attempt = self.throttle.check(Kind::Password, &caller.principal.session.to_string()).await?;
+        let verified = async {
+            let stored = self.users.password(user).await.map_err(Outage::from)?;
+            self.hashing.verify(Arc::new(typed), stored).await.map_err(Outage::from)
+        };
+        let verified = verified.await;
+        match &verified {
+            Ok(false) => attempt.failed(),
+            Ok(true) | Err(_) => attempt.give_back().await,
+        }
+        Ok(verified?)
     }
 
     /// A new password that keeps the rules; otherwise notes which it breaks.

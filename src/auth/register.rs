@@ -1,4 +1,4 @@
-//! Registration: by anyone where it is open. Roles come from the configuration, and from the request only as far
+//! Registration: by anyone where it is open; `invitation` lets in who was invited. Roles come from the configuration, and from the request only as far
 //! as the configuration lists them.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,10 @@ use crate::store::{NewUser, StoreError, Unique};
 
 use super::hashing::HashingError;
 use super::outage::Outage;
-use super::{Auth, FieldError, Registration};
+use super::terms::SessionTerms;
+use super::throttle::{Kind, Throttled};
+use super::tokens::Tokens;
+use super::{Auth, FieldError, Origin, Registration};
 
 /// Who is to be registered, as typed.
 #[derive(Debug)]
@@ -35,15 +38,34 @@ pub enum RegisterError {
     /// Users are added by the operator.
     #[error("registration is closed")]
     Closed,
+    /// Whoever registers must have been invited.
+    #[error("registration needs an invitation")]
+    NotInvited,
+    /// The invitation is unknown, expired, used, or no longer stands. Never says which.
+    #[error("the invitation is not valid")]
+    BadInvitation,
     /// Fields break rules: all of them.
     #[error("a field is invalid")]
     Invalid(Vec<FieldError>),
     /// The name or the address is in use: `username` or `email`.
     #[error("the {0} is taken")]
     Taken(&'static str),
+    /// Too many accounts, or too many taken names, from this network.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// Not the caller's fault.
     #[error(transparent)]
     Outage(#[from] Outage),
+}
+
+impl From<StoreError> for RegisterError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(Unique::Username) => Self::Taken("username"),
+            StoreError::Conflict(Unique::Email) => Self::Taken("email"),
+            error => Outage::from(error).into(),
+        }
+    }
 }
 
 /// The longest given or family name, in bytes.
@@ -56,25 +78,92 @@ impl Auth {
     ///
     /// # Errors
     /// See [`RegisterError`].
-    pub async fn register(&self, account: NewAccount) -> Result<User, RegisterError> {
+    pub async fn register(&self, account: NewAccount, from: &Origin) -> Result<User, RegisterError> {
+        self.register_asking(&self.settings.self_assigned_roles, account, from).await
+    }
+
+    /// The same where new users may ask for these roles.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub async fn register_asking(
+        &self,
+        roles: &BTreeSet<Role>,
+        account: NewAccount,
+        from: &Origin,
+    ) -> Result<User, RegisterError> {
         match self.settings.registration {
             Registration::Closed => return Err(RegisterError::Closed),
+            Registration::Invitation => return Err(RegisterError::NotInvited),
             Registration::Open => {}
         }
-        let may_ask_for =
-            |role: &Role| self.settings.self_assigned_roles.contains(role) || self.settings.default_roles.contains(role);
-        self.add(account, may_ask_for).await
+        let may_ask_for = |role: &Role| roles.contains(role) || self.settings.default_roles.contains(role);
+        self.counted(from, self.add(account, may_ask_for)).await
+    }
+
+    /// Does `work`, which makes a user, unless as many were made from there as may be.
+    pub(super) async fn counted(
+        &self,
+        from: &Origin,
+        work: impl Future<Output = Result<User, RegisterError>>,
+    ) -> Result<User, RegisterError> {
+        let making = self.throttle.check_network(Kind::Register, from.address).await?;
+        // That a name is taken is worth as much to a guesser as a refused login.
+        let guess = self.throttle.check_network(Kind::Guess, from.address).await;
+        let guess = match guess {
+            Ok(guess) => guess,
+            Err(throttled) => {
+                making.give_back().await;
+                return Err(throttled.into());
+            }
+        };
+        let outcome = work.await;
+        if !matches!(outcome, Err(RegisterError::Taken(_))) {
+            guess.give_back().await;
+        }
+        if outcome.is_err() {
+            making.give_back().await;
+        }
+        outcome
+    }
+
+    /// The same, with the first tokens of a session; none if the user was disabled in between.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub async fn register_and_sign_in(
+        &self,
+        roles: &BTreeSet<Role>,
+        account: NewAccount,
+        terms: &SessionTerms,
+        from: &Origin,
+    ) -> Result<(User, Option<Tokens>), RegisterError> {
+        let user = self.register_asking(roles, account, from).await?;
+        let tokens = self.sign_in(terms, &user, from, user.created_at).await?;
+        Ok((user, tokens))
     }
 
     /// Adds a user with the default roles and those of the account that `may_have` allows.
     pub(super) async fn add(&self, account: NewAccount, may_have: impl Fn(&Role) -> bool) -> Result<User, RegisterError> {
-        let mut errors = Vec::new();
+        let new = self.new_user(account, may_have, Vec::new()).await?;
+        self.users.add(&new).await?;
+        Ok(new.user)
+    }
+
+    /// A user as they are to be added, if neither the account nor what was found before breaks a rule.
+    pub(super) async fn new_user(
+        &self,
+        account: NewAccount,
+        may_have: impl Fn(&Role) -> bool,
+        mut errors: Vec<FieldError>,
+    ) -> Result<NewUser, RegisterError> {
         let now = self.now();
         let password = self.new_password("password", account.password.expose_secret(), &mut errors);
         let user = User {
             id: UserId(self.ordered_id(now)),
             username: parse("username", account.username.as_deref(), Username::parse, &mut errors),
             email: parse("email", account.email.as_deref(), Email::parse, &mut errors),
+            email_verified_at: None,
             given_name: parse("given_name", account.given_name.as_deref(), display_name, &mut errors),
             family_name: parse("family_name", account.family_name.as_deref(), display_name, &mut errors),
             roles: self.roles(&account.roles, may_have, &mut errors),
@@ -89,16 +178,15 @@ impl Auth {
             Err(HashingError::Refused(rule)) => return Err(RegisterError::Invalid(vec![FieldError::new("password", rule)])),
             hashed => hashed.map_err(Outage::from)?,
         };
-        let new = NewUser { user, password };
-        match self.users.add(&new).await {
-            Ok(()) => Ok(new.user),
-            Err(StoreError::Conflict(Unique::Username)) => Err(RegisterError::Taken("username")),
-            Err(StoreError::Conflict(Unique::Email)) => Err(RegisterError::Taken("email")),
-            Err(error) => Err(Outage::from(error).into()),
-        }
+        Ok(NewUser { user, password })
     }
 
-    fn roles(&self, asked: &[String], may_have: impl Fn(&Role) -> bool, errors: &mut Vec<FieldError>) -> BTreeSet<Role> {
+    pub(super) fn roles(
+        &self,
+        asked: &[String],
+        may_have: impl Fn(&Role) -> bool,
+        errors: &mut Vec<FieldError>,
+    ) -> BTreeSet<Role> {
         let mut roles = self.settings.default_roles.clone();
         if asked.len() > ROLES_MAX {
             errors.push(FieldError::new("roles", format_args!("must be at most {ROLES_MAX}")));

@@ -1,11 +1,13 @@
 //! The pair of tokens that a session's current generation stands for. Computed, never stored: asked twice, it is
-//! the same refresh token, and an access token with the same `jti`, `iat` and `exp`.
+//! the same refresh token, and an access token with the same `jti`, `iat` and `exp`. A refresh token that stands is
+//! the same for all of a session's life, and each access token that it brings is another.
 
 use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use crate::identity::Principal;
 use crate::identity::access_token::{self, Claims};
@@ -14,6 +16,7 @@ use crate::identity::user::User;
 
 use super::Auth;
 use super::outage::Outage;
+use super::terms::{Renewal, SessionTerms};
 
 /// What a login or a refresh answers with.
 pub struct Tokens {
@@ -35,30 +38,51 @@ impl fmt::Debug for Tokens {
 
 impl Auth {
     /// The tokens of the session's current generation.
-    pub(super) fn issue(&self, user: &User, session: &Session, now: Timestamp) -> Result<Tokens, Outage> {
-        // No token outlives its session, so that an ended row accounts for all of its tokens.
-        let issued_at = session.rotated_at;
+    pub(super) fn issue(&self, terms: &SessionTerms, user: &User, session: &Session, now: Timestamp) -> Result<Tokens, Outage> {
+        self.issue_as(terms, user, session, (self.current_jti(session), session.rotated_at), now)
+    }
+
+    /// The session's refresh token as it is, with an access token of this `jti` and `iat`.
+    pub(super) fn issue_as(
+        &self,
+        terms: &SessionTerms,
+        user: &User,
+        session: &Session,
+        (jti, issued_at): (Uuid, Timestamp),
+        now: Timestamp,
+    ) -> Result<Tokens, Outage> {
         // JWT instants are whole seconds: the life begins where `iat` says, not up to a second later.
-        let expires_at = (whole_seconds(issued_at) + self.settings.access_token).min(session.ends_at);
+        // No token outlives its session, so that an ended row accounts for all of its tokens.
+        let expires_at = (whole_seconds(issued_at) + terms.access_token).min(session.ends_at);
         let claims = Claims {
             principal: self.principal(user, session),
             audience: self.settings.tokens.audience.clone(),
-            jti: self.refresh_key.access_token_id(session.id, session.generation, &session.nonce),
+            jti,
             issued_at,
             expires_at,
+            further: terms.claims.as_ref().map(|claims| claims(user)).unwrap_or_default(),
         };
         let ring = self.ring.load();
         let key = ring.signer(now).ok_or(Outage::NoSigningKey)?;
         let access_token = access_token::sign(&claims, key)?;
+        let refresh_token = match terms.renewal {
+            Renewal::Rotate { .. } => self.refresh_key.token(session.id, session.generation, &session.nonce),
+            Renewal::Stand => self.refresh_key.standing_token(session.id, session.generation, &session.nonce),
+        };
         Ok(Tokens {
             access_token,
             expires_in: rest(whole_seconds(expires_at), now),
-            refresh_token: self.refresh_key.token(session.id, session.generation, &session.nonce),
+            refresh_token,
             refresh_expires_in: rest(session.refresh_expires_at, now),
         })
     }
 
-    fn principal(&self, user: &User, session: &Session) -> Principal {
+    /// The `jti` of the access token that was issued with the session's current generation.
+    pub(super) fn current_jti(&self, session: &Session) -> Uuid {
+        self.refresh_key.access_token_id(session.id, session.generation, &session.nonce)
+    }
+
+    pub(super) fn principal(&self, user: &User, session: &Session) -> Principal {
         Principal {
             issuer: self.settings.tokens.issuer.clone(),
             subject: user.id.to_string().into(),

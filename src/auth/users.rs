@@ -56,6 +56,14 @@ impl Auth {
         Ok(self.users.list(page).await?)
     }
 
+    /// The users who registered first.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    pub async fn first_users(&self, limit: u32) -> Result<Vec<User>, Outage> {
+        self.list_users(Page { after: None, limit }).await
+    }
+
     /// Disables a user, which ends every session of theirs, or enables them again.
     ///
     /// # Errors

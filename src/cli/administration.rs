@@ -32,6 +32,11 @@ impl Administration {
         &self.services.auth
     }
 
+    /// Sends what mail there is, and tells whether a mail server took all of it. Nothing is tried twice: somebody waits.
+    pub(super) async fn send_mail(&self) -> bool {
+        self.services.finish_mail().await == 0
+    }
+
     /// Makes endings that a use case reported done true in running gateways, too, before the command says so.
     ///
     /// With Redis they are: the use case has published them there. Without it a gateway keeps its revoked set in its

@@ -123,13 +123,15 @@ impl From<RegisterError> for Failure {
                 Self::new(error, "names and addresses are compared without regard to case; choose another")
             }
             RegisterError::Outage(outage) => outage.into(),
-            RegisterError::Closed => anyhow::Error::from(error).into(),
+            RegisterError::Closed | RegisterError::NotInvited | RegisterError::BadInvitation | RegisterError::Throttled(_) => {
+                anyhow::Error::from(error).into()
+            }
         }
     }
 }
 
 /// Every rule that is broken, in one sentence.
-fn rules(errors: &[FieldError]) -> String {
+pub(super) fn rules(errors: &[FieldError]) -> String {
     let rules: Vec<_> = errors.iter().map(|error| format!("the {} {}", error.field, error.message)).collect();
     rules.join(", and ")
 }

@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod config;
 mod failure;
+mod invite;
 mod keys;
 mod output;
 mod password;
@@ -33,6 +34,7 @@ Examples:
   portcullis check                           every mistake at once, with its line
   portcullis run                             serve; SIGTERM drains and stops
   portcullis user add ada --role admin       asks for the password
+  portcullis invite --role editor            a link by which somebody can register
   portcullis session revoke --user ada       sign ada out everywhere, at once
   portcullis keys rotate                     let a new key take over signing
 
@@ -77,6 +79,8 @@ enum Command {
     /// Add, list and change users
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Let somebody register: prints the link, and mails it if it is for an address
+    Invite(invite::Invite),
     /// List and revoke sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -152,6 +156,7 @@ impl Command {
             Self::Run => run::run(source),
             Self::Check(check) => check.run(source),
             Self::User(command) => command.run(source),
+            Self::Invite(invite) => invite.run(source),
             Self::Session(command) => command.run(source),
             Self::Keys(command) => command.run(source),
             Self::Config(command) => command.run(),

@@ -2,8 +2,8 @@
 //! the reasons for which one would change them; a test holds the two together.
 
 use super::file::{
-    Auth, IdentityHeaders, Limits, LogFormat, LogLevel, Password, PasswordAlgorithm, Registration, Revocation, Server, Signing,
-    SigningAlgorithm, Store, Telemetry, Upstream,
+    Auth, IdentityHeaders, Limits, Links, LogFormat, LogLevel, Mail, MailTransport, OneTime, Password, PasswordAlgorithm,
+    Registration, Revocation, Server, Signing, SigningAlgorithm, Store, Telemetry, Throttle, Upstream,
 };
 use super::secret::SecretText;
 
@@ -52,6 +52,44 @@ impl Default for Auth {
             self_assigned_roles: Vec::new(),
             password: Password::default(),
             signing: Signing::default(),
+            throttle: Throttle::default(),
+            public_url: None,
+            one_time: OneTime::default(),
+            links: Links::default(),
+            mail: Mail::default(),
+        }
+    }
+}
+
+impl Default for OneTime {
+    fn default() -> Self {
+        Self { password_reset: "1h".into(), email_verification: "24h".into(), invitation: "7d".into() }
+    }
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        // Behind `#`, the token is in no request, and so in no server's log and no `Referer`.
+        Self {
+            password_reset: "/reset-password#token=$token".to_owned(),
+            email_verification: "/verify-email#token=$token".to_owned(),
+            invitation: "/accept-invitation#token=$token".to_owned(),
+        }
+    }
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            transport: MailTransport::None,
+            url: None,
+            from: None,
+            directory: "mail".into(),
+            templates: None,
+            timeout: "10s".into(),
+            queue: 1000,
+            per_address: 5,
+            insecure_plaintext: false,
         }
     }
 }
@@ -74,6 +112,19 @@ impl Default for Password {
 impl Default for Signing {
     fn default() -> Self {
         Self { algorithm: SigningAlgorithm::EdDsa, keys: "keys.json".into(), activation: "10m".into() }
+    }
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self {
+            account: "100/1h".into(),
+            account_network: "10/15m".into(),
+            network: "100/10m".into(),
+            register: "1000/1h".into(),
+            known_for: "30d".into(),
+            insecure_off: false,
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! has a default here, also those that the schema requires (`extend`): a value that is missing or wrong is reported, and
 //! the rest of the file is still checked against it. Documentation comments become the schema's descriptions.
 
+pub mod dialects;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -11,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::secret::SecretText;
-use super::units::{DurationText, SizeText};
+use super::units::{DurationText, RateText, SizeText};
 
 /// The configuration of a Portcullis gateway.
 #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -30,6 +32,8 @@ pub struct File {
     pub upstreams: BTreeMap<String, Upstream>,
     /// Which request goes where, and who may send it.
     pub routes: Vec<Route>,
+    /// The wire formats of existing systems, for their clients.
+    pub dialects: Vec<dialects::Dialect>,
     /// The headers that tell an upstream who is calling.
     pub identity_headers: IdentityHeaders,
     /// Logs.
@@ -110,6 +114,97 @@ pub struct Auth {
     pub password: Password,
     /// Signing keys.
     pub signing: Signing,
+    /// How often passwords may be guessed.
+    pub throttle: Throttle,
+    /// Where people reach this gateway; links in mail are under it.
+    pub public_url: Option<String>,
+    /// Lives of one-time tokens.
+    pub one_time: OneTime,
+    /// Where the links that carry one-time tokens lead.
+    pub links: Links,
+    /// Mail to users.
+    pub mail: Mail,
+}
+
+/// `[auth.throttle]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Throttle {
+    /// Failures for one account from all networks that are not known to be its owner's.
+    pub account: RateText,
+    /// Failures for one account from one network.
+    pub account_network: RateText,
+    /// Failures from one network, whoever's the accounts.
+    pub network: RateText,
+    /// Accounts made from one network.
+    pub register: RateText,
+    /// How long a network stays known for an account after a login.
+    pub known_for: DurationText,
+    /// Count nothing and refuse nothing: passwords may be guessed as fast as they are hashed.
+    pub insecure_off: bool,
+}
+
+/// `[auth.one_time]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OneTime {
+    /// Life of a password reset.
+    pub password_reset: DurationText,
+    /// Life of an e-mail verification.
+    pub email_verification: DurationText,
+    /// Life of an invitation.
+    pub invitation: DurationText,
+}
+
+/// `[auth.links]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Links {
+    /// To the form for a new password; `$token` is replaced.
+    pub password_reset: String,
+    /// To the page that has an address verified; `$token` is replaced.
+    pub email_verification: String,
+    /// To the form for registration; `$token` is replaced.
+    pub invitation: String,
+}
+
+/// `[auth.mail]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    /// How mail leaves.
+    pub transport: MailTransport,
+    /// `smtp://user:password@host` (STARTTLS) or `smtps://…`.
+    pub url: Option<SecretText>,
+    /// Whom mail comes from: an address, or a name with an address in angle brackets.
+    pub from: Option<String>,
+    /// `transport = "file"`: the directory of the mail; relative to the data directory.
+    pub directory: PathBuf,
+    /// A directory of templates that replace the built-in ones; relative to the data directory.
+    pub templates: Option<PathBuf>,
+    /// How long the mail server may take for one answer.
+    pub timeout: DurationText,
+    /// Letters that may wait to be sent; beyond it they are dropped.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub queue: u32,
+    /// Letters to one address within any hour.
+    #[schemars(range(min = 1, max = 1000))]
+    pub per_address: u32,
+    /// Speak to a mail server on another machine without TLS: whoever listens reads the links and the password.
+    pub insecure_plaintext: bool,
+}
+
+/// How mail leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum MailTransport {
+    /// Over SMTP.
+    Smtp,
+    /// As files, for development and for programs that send them on.
+    File,
+    /// Not at all.
+    None,
 }
 
 /// Who may register.
@@ -119,6 +214,8 @@ pub struct Auth {
 pub enum Registration {
     /// Anyone.
     Open,
+    /// Whoever was invited, with `portcullis invite` or by a user with the role `invite`.
+    Invitation,
     /// Nobody: users are added with `portcullis user add`.
     Closed,
 }

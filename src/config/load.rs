@@ -67,8 +67,8 @@ pub(super) fn read(text: &str, source: &Source) -> Result<Config, Report> {
 fn report(problems: Vec<Problem>, document: Document) -> Report {
     let mut secrets: Vec<_> =
         document.sources.iter().enumerate().flat_map(|(index, source)| credentials(index, source)).collect();
-    for (table, key) in [("store", "url"), ("revocation", "url")] {
-        let node = document.get(&Path::root().key(table).key(key));
+    for keys in [&["store", "url"][..], &["revocation", "url"], &["auth", "mail", "url"]] {
+        let node = document.get(&keys.iter().fold(Path::root(), |path, key| path.key(key)));
         // A URL has its credentials blotted out above and may show the rest; anything else is shown not at all.
         if let Some(node) = node
             && let Value::Scalar(serde_json::Value::String(text)) = &node.value

@@ -31,10 +31,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::dialect::{Dialects, Link};
 use crate::identity::password::PasswordPolicy;
 use crate::identity::signing_keys::Algorithm;
 use crate::identity::user::Role;
 use crate::limit::RequestLimits;
+use crate::limit::attempts::Budget;
+use crate::mail::Sender;
+use crate::mail::templates::Templates;
 use crate::policy::route::Route;
 
 /// The whole configuration, valid.
@@ -52,6 +56,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[routes]]`, in the order of the file.
     pub routes: Vec<Route>,
+    /// `[[dialects]]`, in the order of the file.
+    pub dialects: Dialects,
     /// `[identity_headers]`
     pub identity_headers: IdentityHeaders,
     /// `[telemetry]`
@@ -124,6 +130,86 @@ pub struct Auth {
     pub keys: PathBuf,
     /// How long a rotated-in key is only published before it signs.
     pub key_activation: Duration,
+    /// `[auth.throttle]`
+    pub throttle: Throttle,
+    /// `[auth.one_time]`
+    pub one_time: OneTime,
+    /// `[auth.links]`; none without `public_url`.
+    pub links: Option<Links>,
+    /// `[auth.mail]`; none if no mail is sent.
+    pub mail: Option<Mail>,
+}
+
+/// `[auth.throttle]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Throttle {
+    /// Whether attempts are counted at all.
+    pub enabled: bool,
+    /// Failures for one account from networks that are not known.
+    pub account: Budget,
+    /// Failures for one account from one network.
+    pub account_network: Budget,
+    /// Failures from one network.
+    pub network: Budget,
+    /// Accounts made from one network.
+    pub register: Budget,
+    /// How long a network stays known for an account after a login.
+    pub known_for: Duration,
+}
+
+/// `[auth.one_time]`
+#[derive(Debug, Clone)]
+pub struct OneTime {
+    /// Life of a password reset.
+    pub password_reset: Duration,
+    /// Life of an e-mail verification.
+    pub email_verification: Duration,
+    /// Life of an invitation.
+    pub invitation: Duration,
+}
+
+/// `[auth.links]`: under `public_url` where they are written without a host.
+#[derive(Debug, Clone)]
+pub struct Links {
+    /// To the form for a new password.
+    pub password_reset: Link,
+    /// To the page that has an address verified.
+    pub email_verification: Link,
+    /// To the form for registration.
+    pub invitation: Link,
+}
+
+/// `[auth.mail]`
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// How mail leaves.
+    pub transport: MailTransport,
+    /// Whom it comes from.
+    pub from: Sender,
+    /// Its words.
+    pub templates: Templates,
+    /// What it calls the place that its links lead to: host and path of `public_url`.
+    pub service: String,
+    /// Letters that may wait.
+    pub queue: usize,
+    /// Letters to one address within any hour.
+    pub per_address: usize,
+}
+
+/// How mail leaves.
+#[derive(Debug, Clone)]
+pub enum MailTransport {
+    /// Over SMTP.
+    Smtp {
+        /// `smtp://…` or `smtps://…`.
+        url: SecretString,
+        /// Whether to speak in clear: to this very machine, or because the file insists.
+        clear: bool,
+        /// How long the server may take for one answer.
+        timeout: Duration,
+    },
+    /// As files in this directory.
+    Files(PathBuf),
 }
 
 /// Who may register.
@@ -131,6 +217,8 @@ pub struct Auth {
 pub enum Registration {
     /// Anyone.
     Open,
+    /// Whoever was invited.
+    Invitation,
     /// Nobody: users are added by the command line.
     Closed,
 }

@@ -133,7 +133,10 @@ fn expected(schema: &Json) -> String {
         return format!("one of {}", quoted.join(", "));
     }
     let resolved = resolve(schema);
-    if resolved["anyOf"].is_array() {
+    if let Some(variants) = resolved["anyOf"].as_array() {
+        if variants.iter().any(|variant| variant["type"] == "array") {
+            return "text in quotes, or an array of such".to_owned();
+        }
         return "text, { env = \"NAME\" } or { file = \"PATH\" }".to_owned();
     }
     let bound = |name: &str| resolved[name].as_u64();

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use super::super::document::Document;
 use super::super::file::{File, Route};
 use super::super::problem::Severity;
-use super::super::{Config, Environment, Registration, schema};
+use super::super::{Config, Environment, MailTransport, Registration, schema};
 use super::*;
 use crate::identity::password::PasswordPolicy;
 use crate::limit::RequestLimits;
@@ -100,6 +100,9 @@ fn the_reference_file_names_every_key() {
             let (left, _) = line.split_once('=').unwrap_or((line, ""));
             left.trim() == key
                 || line.contains(&format!("{{ {key} ="))
+                || line.contains(&format!(", {key} ="))
+                || left.trim().ends_with(&format!(".{key}"))
+                || left.trim().starts_with(&format!("{key}."))
                 || line.contains(&format!("[{key}"))
                 || line.contains(&format!(".{key}]"))
         };
@@ -130,7 +133,7 @@ fn every_problem_is_reported_at_once_with_its_line() {
         "gateway.toml:3:11",
         "auth.acess_token: unknown key",
         "did you mean `access_token`?",
-        "expected one of \"open\", \"closed\"",
+        "expected one of \"open\", \"invitation\", \"closed\"",
         "did you mean \"open\"?",
         "routes[0].upstream: there is no upstream called \"ap\"",
         "did you mean \"app\"?",
@@ -200,6 +203,73 @@ fn weak_password_hashing_is_refused() {
     assert!(config("[auth.password]\nalgorithm = 'bcrypt'\nbcrypt_cost = 10\nmin_length = 8").is_ok());
 }
 
+const MAIL: &str = "[auth]\npublic_url = 'https://app.example.com/portal/'\n[auth.mail]\nfrom = 'Gate <gate@example.com>'\n";
+
+#[test]
+fn mail_needs_a_sender_a_way_out_and_the_address_of_its_links() {
+    let smtp = "transport = 'smtp'\nurl = 'smtp://u:p@mail.example.com'";
+    let mail = config(&format!("{MAIL}{smtp}")).expect("complete").auth.mail.expect("mail is sent");
+    assert_eq!(mail.service, "app.example.com/portal");
+    assert!(matches!(mail.transport, MailTransport::Smtp { clear: false, .. }));
+    let file = config(&format!("{MAIL}transport = 'file'")).expect("complete").auth.mail.expect("mail is sent");
+    assert!(
+        matches!(file.transport, MailTransport::Files(directory) if directory == std::path::Path::new("/etc/portcullis/data/mail"))
+    );
+    assert!(config("").expect("no mail").auth.mail.is_none());
+
+    refused(&format!("[auth.mail]\nfrom = 'a@b.c'\n{smtp}"), "auth.public_url", "where people reach");
+    refused(&format!("[auth]\npublic_url = 'https://a.example'\n[auth.mail]\n{smtp}"), "auth.mail.from", "needs a sender");
+    refused(&format!("{MAIL}transport = 'smtp'"), "auth.mail.url", "needs a mail server");
+    for url in ["smtp://", "mail.example.com", "https://mail.example.com", "smtp://a.example?tls=opportunistic"] {
+        refused(&format!("{MAIL}transport = 'smtp'\nurl = '{url}'"), "auth.mail.url", "not the URL of a mail server");
+    }
+    refused("[auth.mail]\nfrom = 'nobody'", "auth.mail.from", "not a mail address");
+    refused("[auth.mail]\ntemplates = '/nonexistent'", "auth.mail.templates", "cannot read /nonexistent");
+}
+
+#[test]
+fn only_a_mail_server_on_this_machine_is_spoken_to_in_clear() {
+    let clear = |url: &str, keys: &str| {
+        let mail = config(&format!("{MAIL}transport = 'smtp'\nurl = '{url}'\n{keys}")).expect(url).auth.mail;
+        let Some(MailTransport::Smtp { clear, .. }) = mail.map(|mail| mail.transport) else { panic!("{url}: not by SMTP") };
+        clear
+    };
+    assert!(clear("smtp://localhost", "") && clear("smtp://[::1]:2525", "") && clear("smtp://127.0.0.1", ""));
+    assert!(!clear("smtp://mail.example.com", "") && !clear("smtps://localhost", ""));
+    assert!(!clear("smtp://localhost.example.com", "") && !clear("smtp://localhost@mail.example.com", ""));
+    assert!(clear("smtp://mail.example.com", "insecure_plaintext = true"));
+}
+
+#[test]
+fn links_carry_one_token_to_a_page_over_tls() {
+    let links = |text: &str| config(text).expect(text).auth.links;
+    assert!(links("").is_none(), "nobody knows where people reach the gateway");
+    let there = links("[auth]\npublic_url = 'https://app.example.com/'").expect("known");
+    assert_eq!(there.password_reset.with("t"), "https://app.example.com/reset-password#token=t");
+    let own = "[auth]\npublic_url = 'https://a.example'\nlinks = { invitation = 'https://b.example/join?t=$token' }";
+    assert_eq!(links(own).expect("known").invitation.with("t"), "https://b.example/join?t=t");
+    for (link, words) in
+        [("/reset", "exactly one $token"), ("http://a.example/$token", "without TLS"), ("reset/$token", "not a web address")]
+    {
+        refused(&format!("[auth.links]\npassword_reset = '{link}'"), "auth.links.password_reset", words);
+    }
+    for url in ["app.example.com", "ftp://app.example.com", "https://app.example.com/?x", "https://u@app.example.com", "https://"]
+    {
+        refused(&format!("[auth]\npublic_url = '{url}'"), "auth.public_url", "not the address of a site");
+    }
+    refused("[auth]\npublic_url = 'http://app.example.com'", "auth.public_url", "without TLS");
+    assert!(links("[auth]\npublic_url = 'http://localhost:8080'").is_some());
+}
+
+#[test]
+fn a_password_reset_is_short_lived() {
+    assert!(problems(config("[auth.one_time]\npassword_reset = '1h'")).is_empty());
+    let warned = problems(config("[auth.one_time]\npassword_reset = '61m'"));
+    assert_eq!(warned, ["auth.one_time.password_reset: whoever reads an old mail can set a password for longer than an hour"]);
+    refused("[auth.one_time]\npassword_reset = '25h'", "auth.one_time.password_reset", "out of bounds");
+    refused("[auth.one_time]\ninvitation = '0s'", "auth.one_time.invitation", "out of bounds");
+}
+
 #[test]
 fn a_shared_database_needs_redis() {
     let postgres = "[store]\nurl = 'postgres://u:p@db/app'\n";
@@ -221,8 +291,13 @@ fn a_url_that_no_store_takes_is_refused() {
 #[test]
 fn credentials_are_never_shown() {
     let source = Source { environment: [("PORTCULLIS__REVOCATION__URL", "redis:hunter2")].into_iter().collect(), ..source() };
-    let texts =
-        ["[store]\nurl = 'oracle://u:hunter2@db'\n", "[store]\nurl = 'hunter2'\n", "[store]\nurl = \"postgres://u:hunter2@db\n"];
+    let texts = [
+        "[auth.mail]\nurl = 'hunter2'\ntransport = 'smtp'\n",
+        "[auth.mail]\nurl = 'http://u:hunter2@mail'\ntransport = 'smtp'\n",
+        "[store]\nurl = 'oracle://u:hunter2@db'\n",
+        "[store]\nurl = 'hunter2'\n",
+        "[store]\nurl = \"postgres://u:hunter2@db\n",
+    ];
     for text in texts {
         let report = read(&format!("{text}{LEAST}"), &source).expect_err("refused");
         assert!(!report.render(false).contains("hunter2"), "{report}");

@@ -18,6 +18,19 @@ pub struct DurationText(pub String);
 #[serde(transparent)]
 pub struct SizeText(pub String);
 
+/// So many within any stretch of a duration: `100/1h`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RateText(pub String);
+
+impl RateText {
+    /// How many within how long; none if the text is not a rate.
+    pub(super) fn value(&self) -> Option<(u32, Duration)> {
+        let (times, period) = self.0.split_once('/')?;
+        Some((times.trim().parse().ok()?, humantime::parse_duration(period.trim()).ok()?))
+    }
+}
+
 impl DurationText {
     /// The duration; none if the text is not one.
     pub(super) fn value(&self) -> Option<Duration> {
@@ -45,6 +58,26 @@ impl From<&str> for DurationText {
 impl From<&str> for SizeText {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
+    }
+}
+
+impl From<&str> for RateText {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl JsonSchema for RateText {
+    fn schema_name() -> Cow<'static, str> {
+        "Rate".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "so many within any stretch of a duration, like \"100/1h\"",
+            "examples": ["100/1h", "10/15m"],
+        })
     }
 }
 
@@ -87,6 +120,15 @@ mod tests {
         assert_eq!(DurationText::from("1h 30m").value(), Some(Duration::from_mins(90)));
         for text in ["15", "", "-1s", "1 fortnight"] {
             assert_eq!(DurationText::from(text).value(), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_number_and_a_duration() {
+        assert_eq!(RateText::from("100/1h").value(), Some((100, Duration::from_hours(1))));
+        assert_eq!(RateText::from("3 / 90s").value(), Some((3, Duration::from_secs(90))));
+        for text in ["100", "100/h", "/1h", "-1/1h", "1.5/1h", "1/1h/1h"] {
+            assert_eq!(RateText::from(text).value(), None, "{text:?}");
         }
     }
 

@@ -20,6 +20,7 @@ use crate::policy::bearer;
 use crate::policy::head::folds_to;
 use crate::policy::host::Host;
 
+use cookies::OwnCookies;
 use reserved::Reserved;
 
 pub use cookies::COOKIE_PREFIX;
@@ -79,6 +80,8 @@ pub struct ForwardingSettings {
     pub identity_headers: IdentityHeaderNames,
     /// The issuer of most callers: its field value is made once.
     pub issuer: Arc<str>,
+    /// Names of cookies that are the gateway's own, besides all that begin with [`COOKIE_PREFIX`].
+    pub own_cookies: Vec<Box<str>>,
 }
 
 /// Why identity cannot be written to a field.
@@ -147,6 +150,7 @@ pub struct Forwarding {
     names: IdentityHeaderNames,
     reserved: Reserved,
     issuer: (Arc<str>, HeaderValue),
+    own_cookies: OwnCookies,
 }
 
 impl IdentityHeaderNames {
@@ -173,7 +177,8 @@ impl Forwarding {
         }
         let reserved = Reserved::new(all);
         let issuer = carried(&settings.issuer);
-        Ok(Self { names, reserved, issuer: (settings.issuer, issuer) })
+        let own_cookies = OwnCookies { names: settings.own_cookies.into() };
+        Ok(Self { names, reserved, issuer: (settings.issuer, issuer), own_cookies })
     }
 
     /// What to change in the head of a permitted request.
@@ -188,7 +193,7 @@ impl Forwarding {
         if !permit.route().pass_token && incoming.get_all(AUTHORIZATION).iter().any(bearer::is_bearer) {
             edits.remove.push(AUTHORIZATION);
         }
-        cookies::of_request(incoming, &mut edits);
+        cookies::of_request(&self.own_cookies, incoming, &mut edits);
         self.tell_request(incoming, facts, &mut edits);
         if let Some(caller) = permit.caller() {
             self.tell_identity(&caller.principal, &mut edits.set);
@@ -202,7 +207,7 @@ impl Forwarding {
         let mut edits = HeaderEdits::default();
         response::hop_by_hop(status, upstream, &mut edits);
         response::one_length(upstream, &mut edits);
-        cookies::of_response(upstream, &mut edits);
+        cookies::of_response(&self.own_cookies, upstream, &mut edits);
         edits
     }
 

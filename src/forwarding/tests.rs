@@ -28,7 +28,8 @@ fn names() -> IdentityHeaderNames {
 }
 
 fn forwarding() -> Forwarding {
-    Forwarding::new(ForwardingSettings { identity_headers: names(), issuer: ISSUER.into() }).expect("usable names")
+    Forwarding::new(ForwardingSettings { identity_headers: names(), issuer: ISSUER.into(), own_cookies: vec!["jqt".into()] })
+        .expect("usable names")
 }
 
 fn headers(fields: &[(&str, &str)]) -> HeaderMap {
@@ -232,6 +233,8 @@ fn our_cookies_do_not_reach_upstreams_and_crumbs_are_joined() {
         (&["=__Host-portcullis=s; a=1"], &["a=1"]),
         (&["__Host-portcullis=s"], &[]),
         (&["__Host-other=1"], &["__Host-other=1"]),
+        // One that a dialect sets.
+        (&["a=1; jqt=s; xjqt=1; jqtx=2; JQT =s; =jqt=s; jqt"], &["a=1; xjqt=1; jqtx=2"]),
         // Case 55.
         (&["a=1", "b=2"], &["a=1; b=2"]),
         (&["a=1", "__Host-portcullis=s"], &["a=1"]),
@@ -279,6 +282,8 @@ fn an_upstream_cannot_set_our_cookies() {
         ("set-cookie", "a=1; Path=/"),
         ("set-cookie", "__Host-portcullis-refresh=evil; Path=/; Secure"),
         ("set-cookie", "__HOST-Portcullis=evil"),
+        ("set-cookie", "jqt=evil; Path=/"),
+        ("set-cookie", "jqt"),
         ("set-cookie", "=__Host-portcullis=evil"),
         ("set-cookie", "b=__Host-portcullis"),
     ]);
@@ -299,7 +304,7 @@ fn equal_lengths_of_a_response_become_one() {
 fn an_identity_header_with_another_meaning_is_refused() {
     let with_subject = |subject: &str| {
         let identity_headers = IdentityHeaderNames { subject: name(subject), ..names() };
-        Forwarding::new(ForwardingSettings { identity_headers, issuer: ISSUER.into() }).map(|_| ())
+        Forwarding::new(ForwardingSettings { identity_headers, issuer: ISSUER.into(), own_cookies: Vec::new() }).map(|_| ())
     };
     for taken in ["host", "authorization", "content_length", "x-forwarded-for", "x-request-id"] {
         assert_eq!(with_subject(taken), Err(ForwardingError::Taken(name(taken))), "{taken}");

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::claims::{Read, Written, instant};
@@ -37,6 +38,9 @@ pub struct Claims {
     pub issued_at: Timestamp,
     /// JWT `exp`: written in whole seconds, rounded down.
     pub expires_at: Timestamp,
+    /// Claims for other readers of the token. The gateway itself decides nothing on them, and one that has the name of a
+    /// claim above, or of any that is read, is not written: it could say something else.
+    pub further: Map<String, Value>,
 }
 
 /// What a token must say to be accepted.
@@ -165,6 +169,7 @@ pub fn sign(claims: &Claims, key: &SigningKey) -> Result<SecretString, SignError
         roles: &principal.roles,
         preferred_username: principal.username.as_deref(),
         email: principal.email.as_deref(),
+        further: claims.further.iter().filter(|(name, _)| !claims::is_standard(name)).collect(),
     };
     let payload = serde_json::to_vec(&written).expect("strings and numbers are always JSON");
     let mut token = format!("{}.{}", key.header(), URL_SAFE_NO_PAD.encode(payload));
@@ -199,6 +204,14 @@ pub fn verify(token: &str, ring: &KeyRing, policy: &TokenPolicy, now: Timestamp)
 /// As [`verify`], without [`TokenError::NotYet`] and [`TokenError::Expired`].
 pub fn verify_at_any_time(token: &str, ring: &KeyRing, policy: &TokenPolicy) -> Result<Caller, TokenError> {
     read(token, ring, policy).map(|(caller, _)| caller)
+}
+
+/// Everything that a token says, the claims included that are not the gateway's. To be asked about tokens that were
+/// verified: nothing is proved here.
+#[must_use]
+pub fn payload_of_verified(token: &str) -> Option<Value> {
+    let payload = token.split('.').nth(1)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
 /// The caller and `nbf`.

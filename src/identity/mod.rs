@@ -5,6 +5,7 @@ pub mod access_token;
 mod hashing;
 mod jose;
 mod key_material;
+pub mod one_time_token;
 pub mod password;
 pub mod refresh_token;
 pub mod session;

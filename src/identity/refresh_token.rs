@@ -4,6 +4,9 @@
 //! base64url. Rotation moves the session's generation by compare-and-swap; whoever holds the predecessor
 //! within the grace window is given the *same* successor, because it can be recomputed. A stolen database
 //! holds no key and so no token (RFC 9700 §4.14.2).
+//!
+//! Where clients have no way to receive a successor, the token *stands*: it is good until it expires, and another label
+//! says so. A token that rotates is none that stands, or whoever stole one could use it where nobody would notice.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +20,7 @@ use uuid::Uuid;
 use super::session::{Session, SessionId};
 
 const LABEL: &[u8] = b"portcullis refresh token v1";
+const STANDING_LABEL: &[u8] = b"portcullis standing refresh token v1";
 const JTI_LABEL: &[u8] = b"portcullis access token id v1";
 const ID_BYTES: usize = 16;
 const GENERATION_BYTES: usize = 4;
@@ -94,10 +98,20 @@ impl RefreshKey {
     /// The refresh token of `generation`.
     #[must_use]
     pub fn token(&self, session: SessionId, generation: u32, nonce: &[u8; 16]) -> SecretString {
+        self.labelled(LABEL, session, generation, nonce)
+    }
+
+    /// The refresh token of `generation` that may be used again and again.
+    #[must_use]
+    pub fn standing_token(&self, session: SessionId, generation: u32, nonce: &[u8; 16]) -> SecretString {
+        self.labelled(STANDING_LABEL, session, generation, nonce)
+    }
+
+    fn labelled(&self, label: &[u8], session: SessionId, generation: u32, nonce: &[u8; 16]) -> SecretString {
         let mut bytes = [0; TOKEN_BYTES];
         bytes[..ID_BYTES].copy_from_slice(session.0.as_bytes());
         bytes[ID_BYTES..ID_BYTES + GENERATION_BYTES].copy_from_slice(&generation.to_be_bytes());
-        bytes[ID_BYTES + GENERATION_BYTES..].copy_from_slice(&self.mac(LABEL, session, generation, nonce));
+        bytes[ID_BYTES + GENERATION_BYTES..].copy_from_slice(&self.mac(label, session, generation, nonce));
         URL_SAFE_NO_PAD.encode(bytes).into()
     }
 
@@ -137,7 +151,18 @@ impl PresentedRefreshToken {
         self.session
     }
 
-    /// Proves the token against its session and decides what it leads to.
+    /// Whether it is a genuine token that may be used again and again.
+    #[must_use]
+    pub fn stands(&self, key: &RefreshKey, session: &Session) -> bool {
+        self.has_label(STANDING_LABEL, key, session)
+    }
+
+    fn has_label(&self, label: &[u8], key: &RefreshKey, session: &Session) -> bool {
+        let expected = key.mac(label, self.session, self.generation, &session.nonce);
+        session.id == self.session && aws_lc_rs::constant_time::verify_slices_are_equal(&expected, &self.mac).is_ok()
+    }
+
+    /// Proves the token, standing or not, against its session and decides what it leads to where tokens rotate.
     ///
     /// # Errors
     /// The token gets no successor; the session is left as it is.
@@ -148,9 +173,7 @@ impl PresentedRefreshToken {
         now: Timestamp,
         grace: Duration,
     ) -> Result<Rotation, RefreshRefusal> {
-        let expected = key.mac(LABEL, self.session, self.generation, &session.nonce);
-        let genuine =
-            session.id == self.session && aws_lc_rs::constant_time::verify_slices_are_equal(&expected, &self.mac).is_ok();
+        let genuine = self.has_label(LABEL, key, session) || self.stands(key, session);
         // A generation from the future is genuine only after the database was restored from an older copy.
         if !genuine || self.generation > session.generation {
             return Err(RefreshRefusal::Forged);

@@ -26,6 +26,8 @@ pub struct User {
     pub username: Option<Username>,
     /// At least one of `username` and `email` is set.
     pub email: Option<Email>,
+    /// When the user was last proved to read the mail of `email`.
+    pub email_verified_at: Option<Timestamp>,
     /// Profile, free text.
     pub given_name: Option<String>,
     /// Profile, free text.

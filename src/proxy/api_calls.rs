@@ -1,31 +1,47 @@
-//! Requests that the gateway answers itself: from pingora's session to the axum router and back.
+//! Requests that the gateway answers itself: from pingora's session to its own API, or to a dialect's, and back.
 //!
-//! The router runs on the application's own runtime, so that password hashing, SQL and Redis never occupy a
-//! thread that proxies, and so that an operation which was begun is finished even if its client hangs up.
+//! Both run on the application's own runtime, so that password hashing, SQL and Redis never occupy a thread that
+//! proxies, and so that an operation which was begun is finished even if its client hangs up.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 use pingora::proxy::Session;
 use tokio::runtime::Handle;
 use tower::ServiceExt;
 
+use super::context::Exchange;
 use crate::api::context::RequestContext;
+use crate::api::dialects::{self, DialectApi};
+use crate::dialect::{Dialect, DialectRoute};
+use crate::identity::Caller;
 use crate::reason::Reason;
 
-/// The `/auth` API, reachable from a proxy thread.
+/// What the gateway answers itself, reachable from a proxy thread.
 pub struct ApiCalls {
     router: Router,
+    dialects: Arc<DialectApi>,
     runtime: Handle,
     prefix: String,
     body_bytes_max: usize,
 }
 
-/// Why a call got no answer from the router.
+/// What answers a request.
+pub(super) enum Answerer {
+    /// The gateway's own API.
+    Api,
+    /// A route of a dialect.
+    Route(Arc<Dialect>, Arc<DialectRoute>),
+    /// Nobody: the CORS fields are all of it.
+    Preflight,
+}
+
+/// Why a call got no answer.
 pub(super) enum CallError {
     /// To be answered with this reason.
     Refused(Reason),
@@ -40,10 +56,11 @@ impl From<Box<Error>> for CallError {
 }
 
 impl ApiCalls {
-    /// Calls `router` on `runtime` for paths under `prefix`, reading bodies of at most `body_bytes_max` bytes.
+    /// Calls `router` on `runtime` for paths under `prefix`, and `dialects` for their routes, reading bodies of at most
+    /// `body_bytes_max` bytes.
     #[must_use]
-    pub fn new(router: Router, runtime: Handle, prefix: String, body_bytes_max: usize) -> Self {
-        Self { router, runtime, prefix, body_bytes_max }
+    pub fn new(router: Router, dialects: Arc<DialectApi>, runtime: Handle, prefix: String, body_bytes_max: usize) -> Self {
+        Self { router, dialects, runtime, prefix, body_bytes_max }
     }
 
     /// Whether the gateway itself answers this canonical path.
@@ -52,33 +69,45 @@ impl ApiCalls {
         under_prefix || path == "/.well-known/jwks.json"
     }
 
-    /// Answers the request; returns the reason if the API refused it.
+    /// The answer to a request; it has the reason as an extension if it is a refusal.
     pub(super) async fn answer(
         &self,
         session: &mut Session,
-        target: &str,
+        ctx: &Exchange,
+        by: Answerer,
         context: RequestContext,
-    ) -> std::result::Result<Option<Reason>, CallError> {
-        let body = self.read_body(session).await?;
+    ) -> std::result::Result<Response<Bytes>, CallError> {
+        let body = match by {
+            Answerer::Preflight => return Ok(dialects::preflight()),
+            Answerer::Api | Answerer::Route(..) => self.read_body(session).await?,
+        };
         let head = session.req_header();
+        let target = ctx.destination.as_ref().map_or("/", |destination| destination.target.path_and_query());
         let mut request = Request::builder().method(&head.method).uri(target);
         if let Some(headers) = request.headers_mut() {
             headers.clone_from(&head.headers);
         }
-        let request = request.extension(context).body(Body::from(body)).map_err(|_| CallError::Refused(Reason::Malformed))?;
-        let router = self.router.clone();
-        let answer = self.runtime.spawn(async move {
-            let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
-            let (parts, body) = response.into_parts();
-            // The router's bodies are in memory already; collecting them cannot fail.
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            Response::from_parts(parts, body)
-        });
+        let request = request.body(body).map_err(|_| CallError::Refused(Reason::Malformed))?;
+        let answer = match by {
+            Answerer::Route(dialect, route) => {
+                let dialects = Arc::clone(&self.dialects);
+                let (head, body) = request.into_parts();
+                self.runtime.spawn(async move { dialects.answer(&dialect, &route, &head, &body, context).await })
+            }
+            Answerer::Api | Answerer::Preflight => {
+                let router = self.router.clone();
+                self.runtime.spawn(routed(router, request, context))
+            }
+        };
         // A panic in a handler: the request fails, the process lives.
-        let answer = answer.await.map_err(|_| CallError::Refused(Reason::Internal))?;
-        let reason = answer.extensions().get::<Reason>().copied();
-        write(session, answer).await?;
-        Ok(reason)
+        answer.await.map_err(|_| CallError::Refused(Reason::Internal))
+    }
+
+    /// The caller of an expired access token whose session's refresh token came along.
+    pub(super) async fn revive(&self, expired: String, refresh_token: String) -> std::result::Result<Arc<Caller>, Reason> {
+        let dialects = Arc::clone(&self.dialects);
+        let revived = self.runtime.spawn(async move { dialects.revive(&expired, &refresh_token).await });
+        revived.await.unwrap_or(Err(Reason::Internal))
     }
 
     async fn read_body(&self, session: &mut Session) -> std::result::Result<Bytes, CallError> {
@@ -99,17 +128,11 @@ impl ApiCalls {
     }
 }
 
-async fn write(session: &mut Session, answer: Response<Bytes>) -> Result<()> {
-    let head_only = session.req_header().method == http::Method::HEAD;
-    let (parts, body) = answer.into_parts();
-    let mut response = ResponseHeader::build(parts.status, Some(parts.headers.len() + 1))?;
-    for (name, value) in &parts.headers {
-        response.append_header(name, value)?;
-    }
-    if parts.status != http::StatusCode::NO_CONTENT {
-        response.insert_header(http::header::CONTENT_LENGTH, body.len())?;
-    }
-    let end = head_only || body.is_empty();
-    session.write_response_header(Box::new(response), end).await?;
-    if end { Ok(()) } else { session.write_response_body(Some(body), true).await }
+async fn routed(router: Router, mut request: Request<Bytes>, context: RequestContext) -> Response<Bytes> {
+    request.extensions_mut().insert(context);
+    let response = router.oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
+    let (parts, body) = response.into_parts();
+    // The router's bodies are in memory already; collecting them cannot fail.
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    Response::from_parts(parts, body)
 }

@@ -1,10 +1,14 @@
 //! What is known about one request while it passes through the phases of the proxy.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+
 use crate::admission::Destination;
+use crate::dialect::Dialect;
 use crate::policy::access::Permit;
 use crate::reason::Reason;
 use crate::telemetry::metrics::Present;
@@ -45,6 +49,10 @@ pub struct Exchange {
     pub(super) started: Instant,
     pub(super) client: IpAddr,
     pub(super) destination: Option<Destination>,
+    /// Whose wire format it is in, if any.
+    pub(super) dialect: Option<Arc<Dialect>>,
+    /// CORS fields, for whatever answer it gets.
+    pub(super) cors: HeaderMap,
     pub(super) stage: Stage,
     /// Why it failed or was refused, once it was.
     pub(super) reason: Option<Reason>,
@@ -69,6 +77,8 @@ impl Exchange {
             started,
             client: super::outcome::NO_ADDRESS,
             destination: None,
+            dialect: None,
+            cors: HeaderMap::new(),
             stage: Stage::Arrived,
             reason: None,
             detail: None,

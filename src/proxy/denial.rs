@@ -1,10 +1,13 @@
 //! From a reason to a response: the gateway's own answers on proxied paths.
 
-use http::{HeaderValue, Method, header};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 use pingora::proxy::Session;
 
+use super::context::Exchange;
+use crate::api::dialects;
 use crate::api::problem::Problem;
 use crate::reason::Reason;
 
@@ -12,30 +15,46 @@ use crate::reason::Reason;
 pub(super) struct Denial<'a> {
     pub(super) reason: Reason,
     pub(super) allow: &'a [Method],
-    /// The request's id, by which the access log names it.
-    pub(super) id: &'a str,
+    /// The request: in whose wire format it is, and by which id the access log names it.
+    pub(super) ctx: &'a Exchange,
 }
 
 impl Denial<'_> {
     /// Writes the answer. A connection whose request body was not read is closed afterwards, as what follows on
     /// it cannot be told from the next request; so is one whose client breaks the rules of the protocol.
     pub(super) async fn write(&self, session: &mut Session) -> Result<()> {
-        let head_only = session.req_header().method == Method::HEAD;
-        if breaks_protocol(self.reason) || !session.as_mut().is_body_done() {
+        if breaks_protocol(self.reason) {
             session.set_keepalive(None);
         }
-        let (parts, body) = Problem::new(self.reason).into_bytes_response(Some(self.id)).into_parts();
-        let mut response = ResponseHeader::build(parts.status, Some(parts.headers.len() + 2))?;
-        for (name, value) in &parts.headers {
-            response.append_header(name, value)?;
-        }
-        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+        let mut answer = match &self.ctx.dialect {
+            Some(dialect) => dialects::refused(dialect, self.reason, &self.ctx.id),
+            None => Problem::new(self.reason).into_bytes_response(Some(&self.ctx.id)),
+        };
         if !self.allow.is_empty() {
-            response.insert_header(header::ALLOW, allow_value(self.allow))?;
+            let allow = HeaderValue::try_from(allow_value(self.allow)).expect("methods are visible ASCII");
+            answer.headers_mut().insert(header::ALLOW, allow);
         }
-        session.write_response_header(Box::new(response), head_only).await?;
-        if head_only { Ok(()) } else { session.write_response_body(Some(body), true).await }
+        write(session, answer, self.ctx).await
     }
+}
+
+/// Writes an answer of the gateway's own.
+pub(super) async fn write(session: &mut Session, answer: Response<Bytes>, ctx: &Exchange) -> Result<()> {
+    let head_only = session.req_header().method == Method::HEAD;
+    if !session.as_mut().is_body_done() {
+        session.set_keepalive(None);
+    }
+    let (parts, body) = answer.into_parts();
+    let mut response = ResponseHeader::build(parts.status, Some(parts.headers.len() + ctx.cors.len() + 1))?;
+    for (name, value) in parts.headers.iter().chain(&ctx.cors) {
+        response.append_header(name, value)?;
+    }
+    if parts.status != http::StatusCode::NO_CONTENT {
+        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    }
+    let end = head_only || body.is_empty();
+    session.write_response_header(Box::new(response), end).await?;
+    if end { Ok(()) } else { session.write_response_body(Some(body), true).await }
 }
 
 /// Whether client and gateway may have different ideas of where this request ends (RFC 9112 §9.6).

@@ -8,6 +8,7 @@ mod api_calls;
 mod connections;
 mod context;
 mod denial;
+mod dialects;
 mod head_guard;
 mod head_scan;
 mod outcome;
@@ -37,6 +38,7 @@ use crate::admission::{Denied, Destination, Gate};
 use crate::api::context::RequestContext;
 use crate::client_addr;
 use crate::clock::Clock;
+use crate::dialect::Dialects;
 use crate::forwarding::{Forwarding, HeaderEdits, RequestFacts, Scheme};
 use crate::limit::RequestLimits;
 use crate::policy::access::Permit;
@@ -44,7 +46,7 @@ use crate::policy::head;
 use crate::reason::Reason;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
-use api_calls::CallError;
+use api_calls::{Answerer, CallError};
 use context::Stage;
 use denial::Denial;
 use head_guard::{GuardSettings, HeadGuard};
@@ -66,6 +68,8 @@ pub struct DownstreamTimeouts {
 
 /// Everything that the proxy is made of.
 pub struct ProxyParts {
+    /// The wire formats of existing systems.
+    pub dialects: Dialects,
     /// The decisions.
     pub gate: Gate,
     /// The header edits.
@@ -140,10 +144,13 @@ impl Proxy {
             Ok(destination) => &*ctx.destination.insert(destination),
             Err(denied) => return self.deny(session, ctx, &denied).await,
         };
-        if self.parts.api.serves(destination.target.path().as_str()) {
-            return self.answer(session, ctx).await;
+        let dialects::Front { dialect, cors, answerer } = self.front(session, destination);
+        (ctx.dialect, ctx.cors) = (dialect, cors);
+        let of_api = || self.parts.api.serves(destination.target.path().as_str()).then_some(Answerer::Api);
+        if let Some(answerer) = answerer.or_else(of_api) {
+            return self.answer(session, ctx, answerer).await;
         }
-        match self.parts.gate.admit(destination, session.req_header()).await {
+        match self.admit(session, destination, ctx.dialect.as_ref()).await {
             Ok(permit) => {
                 ctx.stage = Stage::Permitted(permit);
                 Ok(false)
@@ -152,18 +159,17 @@ impl Proxy {
         }
     }
 
-    async fn answer(&self, session: &mut Session, ctx: &mut Exchange) -> Result<bool> {
+    async fn answer(&self, session: &mut Session, ctx: &mut Exchange, by: Answerer) -> Result<bool> {
         let context = RequestContext {
             client: ctx.client,
             user_agent: header_text(session.req_header(), &header::USER_AGENT),
             request_id: ctx.id.clone(),
         };
-        let target = ctx.destination.as_ref().map_or("/", |destination| destination.target.path_and_query());
         ctx.stage = Stage::Answered;
-        match self.parts.api.answer(session, target, context).await {
-            Ok(reason) => {
-                ctx.reason = reason;
-                Ok(true)
+        match self.parts.api.answer(session, ctx, by, context).await {
+            Ok(answer) => {
+                ctx.reason = answer.extensions().get::<Reason>().copied();
+                denial::write(session, answer, ctx).await.map(|()| true)
             }
             Err(CallError::Refused(reason)) => self.refuse(session, ctx, reason, &[]).await,
             Err(CallError::Downstream(error)) => Err(error.into_down()),
@@ -178,7 +184,7 @@ impl Proxy {
 
     async fn refuse(&self, session: &mut Session, ctx: &mut Exchange, reason: Reason, allow: &[http::Method]) -> Result<bool> {
         ctx.reason = Some(reason);
-        Denial { reason, allow, id: &ctx.id }.write(session).await?;
+        Denial { reason, allow, ctx }.write(session).await?;
         Ok(true)
     }
 
@@ -297,7 +303,8 @@ impl ProxyHttp for Proxy {
         let HeaderEdits { remove, set, append } = self.parts.forwarding.response_edits(response.status, &response.headers);
         remove.iter().for_each(|name| drop(response.remove_header(name)));
         set.into_iter().try_for_each(|(name, value)| response.insert_header(name, value))?;
-        append.into_iter().try_for_each(|(name, value)| response.append_header(name, value).map(drop))
+        append.into_iter().try_for_each(|(name, value)| response.append_header(name, value).map(drop))?;
+        dialects::replace_cors(response, &ctx.cors)
     }
 
     fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, ctx: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
@@ -335,7 +342,7 @@ impl ProxyHttp for Proxy {
             Some(reason) if !written => {
                 session.set_keepalive(None);
                 // The client may have gone meanwhile; then there is nobody to answer.
-                drop(Denial { reason, allow: &[], id: &ctx.id }.write(session).await);
+                drop(Denial { reason, allow: &[], ctx }.write(session).await);
                 reason.status().as_u16()
             }
             Some(reason) => reason.status().as_u16(),

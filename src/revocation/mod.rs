@@ -139,6 +139,14 @@ impl Revocations {
         if self.is_complete() { Ok(()) } else { Err("the revoked set is not complete: it is being loaded from SQL") }
     }
 
+    /// Remembers revocations that end no session: those that do are written with its end. To be published afterwards.
+    ///
+    /// # Errors
+    /// The store cannot be reached; nothing is revoked.
+    pub async fn record(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        self.log.record(revocations).await
+    }
+
     /// Puts revocations, which SQL remembers already, in force on every replica. On this one they are in force as
     /// soon as this is called, and stay so whether it succeeds, fails or is cancelled.
     ///

@@ -91,6 +91,16 @@ labels! {
         PublishFailed = "publish_failed",
     }
 
+    /// What became of a letter.
+    MailResult = "result" {
+        /// A mail server took it.
+        Sent = "sent",
+        /// Its server refused it for good, or it could not be written.
+        Failed = "failed",
+        /// It was not sent: its address had enough, too many were waiting, or its time was over.
+        Dropped = "dropped",
+    }
+
     /// Which log.
     Log = "log" {
         /// One line per request.
@@ -130,6 +140,7 @@ mod tests {
         assert_indexes_match::<CheckMode>();
         assert_indexes_match::<CheckVerdict>();
         assert_indexes_match::<RepublicationCause>();
+        assert_indexes_match::<MailResult>();
         assert_indexes_match::<Log>();
         assert_indexes_match::<Reason>();
     }

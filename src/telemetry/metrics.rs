@@ -15,7 +15,7 @@ use prometheus::{
 };
 use tracing_appender::non_blocking::ErrorCounter;
 
-use super::labels::{CheckMode, CheckVerdict, EarlyRefusal, Label, Log, Outcome, RepublicationCause};
+use super::labels::{CheckMode, CheckVerdict, EarlyRefusal, Label, Log, MailResult, Outcome, RepublicationCause};
 use crate::reason::Reason;
 
 /// The `Content-Type` of [`Metrics::encode`].
@@ -49,6 +49,8 @@ pub struct Metrics {
     pending_publications: IntGauge,
     hashing_queue: IntGauge,
     hashing_duration: Histogram,
+    mail: Counters<MailResult>,
+    mail_waiting: IntGauge,
     panics: IntCounter,
     log_lines_lost: Counters<Log>,
     lost: [OnceLock<ErrorCounter>; 2],
@@ -156,6 +158,8 @@ impl Metrics {
                 "One password hash or verification, waiting included.",
                 HASHING_BUCKETS,
             ),
+            mail: declare.closed("portcullis_mail_total", "Letters to people, by what became of them."),
+            mail_waiting: declare.gauge("portcullis_mail_waiting", "Letters that no mail server has taken yet."),
             panics: declare.counter("portcullis_panics_total", "Faults of the gateway's own code that were caught."),
             log_lines_lost: declare
                 .closed("portcullis_log_lines_lost_total", "Log lines dropped because the writer could not keep up, by log."),
@@ -243,6 +247,16 @@ impl Metrics {
     /// A password hash was computed `elapsed` after it was asked for.
     pub fn hashed(&self, elapsed: Duration) {
         self.hashing_duration.observe(elapsed.as_secs_f64());
+    }
+
+    /// A letter is to be sent; it waits until the guard is dropped.
+    pub fn letter_waits(&self) -> Present {
+        Present::new(&self.mail_waiting)
+    }
+
+    /// A letter was sent, or will not be.
+    pub fn mailed(&self, result: MailResult) {
+        self.mail.of(result).inc();
     }
 
     /// A panic was caught.

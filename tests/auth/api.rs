@@ -30,7 +30,7 @@ pub(crate) fn request(method: Method, path: &str, token: Option<&str>) -> Reques
     request.body(Body::empty()).unwrap()
 }
 
-async fn post(router: &Router, path: &str, token: Option<&str>, body: Value) -> Answer {
+pub(crate) async fn post(router: &Router, path: &str, token: Option<&str>, body: Value) -> Answer {
     let mut request = request(Method::POST, path, token);
     request.headers_mut().insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
     *request.body_mut() = Body::from(body.to_string());

@@ -11,12 +11,18 @@ use crate::support::gate;
 /// Every endpoint there is. A new one is added here and in `api::endpoints`; the rest follows.
 const ENDPOINTS: &[(&str, &[&str])] = &[
     ("/.well-known/jwks.json", &["GET"]),
+    ("/auth/email/verify", &["POST"]),
+    ("/auth/email/verify/send", &["POST"]),
+    ("/auth/invitations", &["POST"]),
     ("/auth/login", &["POST"]),
     ("/auth/logout", &["POST"]),
     ("/auth/logout-all", &["POST"]),
     ("/auth/me", &["GET", "PATCH"]),
     ("/auth/openapi.json", &["GET"]),
+    ("/auth/one-time-tokens/redeem", &["POST"]),
     ("/auth/password", &["POST"]),
+    ("/auth/password/forgot", &["POST"]),
+    ("/auth/password/reset", &["POST"]),
     ("/auth/refresh", &["POST"]),
     ("/auth/register", &["POST"]),
     ("/auth/sessions", &["GET"]),

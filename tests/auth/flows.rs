@@ -60,7 +60,7 @@ async fn a_password_is_the_same_however_its_accents_are_typed() {
     let gate = gate().await;
     let composed = "caf\u{e9} au lait, s'il vous pla\u{ee}t";
     let decomposed = "cafe\u{301} au lait, s'il vous plai\u{302}t";
-    gate.auth.register(NewAccount { password: composed.into(), ..account("ada") }).await.unwrap();
+    gate.auth.register(NewAccount { password: composed.into(), ..account("ada") }, &Origin::default()).await.unwrap();
 
     assert!(gate.auth.login("ada", decomposed, &Origin::default()).await.is_ok());
     let without_accents = gate.auth.login("ada", "cafe au lait, s'il vous plait", &Origin::default()).await;
@@ -79,6 +79,7 @@ async fn a_bcrypt_hash_is_upgraded_by_the_login_that_proves_it() {
         given_name: None,
         family_name: None,
         roles: [role("user")].into(),
+        email_verified_at: None,
         disabled_at: None,
         created_at: gate.now(),
     };
@@ -100,7 +101,7 @@ async fn one_name_is_registered_once_however_many_try_at_once() {
     let auth = Arc::clone(&gate.auth);
     let attempts = (0..16).map(|n| {
         let auth = Arc::clone(&auth);
-        tokio::spawn(async move { auth.register(account(if n % 2 == 0 { "ada" } else { "ADA" })).await })
+        tokio::spawn(async move { auth.register(account(if n % 2 == 0 { "ada" } else { "ADA" }), &Origin::default()).await })
     });
     let mut registered = 0;
     for attempt in attempts.collect::<Vec<_>>() {
@@ -117,10 +118,10 @@ async fn new_users_get_the_default_roles_and_may_ask_only_for_listed_ones() {
     let gate = gate().await;
     let asking = |roles: &[&str]| NewAccount { roles: roles.iter().map(|&role| role.to_owned()).collect(), ..account("ada") };
 
-    let refused = gate.auth.register(asking(&["beta", "admin"])).await;
+    let refused = gate.auth.register(asking(&["beta", "admin"]), &Origin::default()).await;
     assert!(matches!(refused, Err(RegisterError::Invalid(errors)) if errors[0].field == "roles"));
 
-    let user = gate.auth.register(asking(&["beta"])).await.unwrap();
+    let user = gate.auth.register(asking(&["beta"]), &Origin::default()).await.unwrap();
     assert_eq!(user.roles, [role("beta"), role("user")].into());
 }
 
@@ -135,20 +136,22 @@ async fn every_broken_rule_is_named_at_once() {
         family_name: Some(String::new()),
         roles: vec!["a b".to_owned()],
     };
-    let Err(RegisterError::Invalid(errors)) = gate.auth.register(broken).await else { panic!("it was accepted") };
+    let Err(RegisterError::Invalid(errors)) = gate.auth.register(broken, &Origin::default()).await else {
+        panic!("it was accepted")
+    };
     let mut fields: Vec<_> = errors.iter().map(|error| error.field).collect();
     fields.sort_unstable();
     assert_eq!(fields, ["email", "family_name", "given_name", "password", "roles", "username"]);
 
     let nameless = NewAccount { username: None, ..account("") };
-    assert!(matches!(gate.auth.register(nameless).await, Err(RegisterError::Invalid(_))));
+    assert!(matches!(gate.auth.register(nameless, &Origin::default()).await, Err(RegisterError::Invalid(_))));
 }
 
 #[tokio::test]
 async fn closed_registration_leaves_adding_users_to_the_operator() {
     let closed = AuthSettings { registration: Registration::Closed, ..settings() };
     let gate = gate_with(closed, MemorySet::new()).await;
-    assert!(matches!(gate.auth.register(account("ada")).await, Err(RegisterError::Closed)));
+    assert!(matches!(gate.auth.register(account("ada"), &Origin::default()).await, Err(RegisterError::Closed)));
 
     let admin = NewAccount { roles: vec!["admin".to_owned()], ..account("ada") };
     let added = gate.auth.add_user(admin).await.unwrap();

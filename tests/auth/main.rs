@@ -7,5 +7,8 @@ mod api;
 mod document;
 mod endings;
 mod flows;
+mod invitations;
+mod one_time;
 mod rotation;
 mod support;
+mod terms;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,20 +12,28 @@ use portcullis::api::context::RequestContext;
 use portcullis::api::{self, ApiSettings};
 use portcullis::auth::authenticate::Authenticator;
 use portcullis::auth::hashing::Hasher;
+use portcullis::auth::one_time::{Links, OneTimeSettings};
 use portcullis::auth::register::NewAccount;
+use portcullis::auth::throttle::{Throttle, ThrottleSettings};
 use portcullis::auth::tokens::Tokens;
 use portcullis::auth::{Auth, AuthParts, AuthSettings, Origin, Registration};
 use portcullis::clock::{Clock, ManualClock, SystemEntropy};
+use portcullis::dialect::Link;
 use portcullis::identity::Caller;
 use portcullis::identity::access_token::TokenPolicy;
 use portcullis::identity::password::PasswordPolicy;
 use portcullis::identity::refresh_token::RefreshKey;
 use portcullis::identity::signing_keys::{Algorithm, KeyRing, SigningKey};
 use portcullis::identity::user::{Role, User};
+use portcullis::mail::Sender;
+use portcullis::mail::files::Files;
+use portcullis::mail::outbox::{Outbox, OutboxParts, OutboxSettings};
+use portcullis::mail::templates::Templates;
 use portcullis::revocation::{Mode, Revocations};
 use portcullis::store::RevokedSet;
 use portcullis::store::memory::MemorySet;
 use portcullis::store::sql::SqlStore;
+use portcullis::telemetry::metrics::Metrics;
 use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -41,8 +50,9 @@ pub(crate) struct Gate {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Arc<SqlStore>,
+    outbox: Arc<Outbox>,
+    pub(crate) data: TempDir,
     _upkeep: DropGuard,
-    _data: TempDir,
 }
 
 pub(crate) fn role(text: &str) -> Role {
@@ -59,6 +69,16 @@ pub(crate) fn settings() -> AuthSettings {
         registration: Registration::Open,
         default_roles: BTreeSet::from([role("user")]),
         self_assigned_roles: BTreeSet::from([role("beta")]),
+        one_time: OneTimeSettings {
+            password_reset: Duration::from_secs(3600),
+            email_verification: Duration::from_secs(86_400),
+            invitation: Duration::from_secs(7 * 86_400),
+            links: Some(Links {
+                password_reset: Link::parse("https://app.example/reset#$token").unwrap(),
+                email_verification: Link::parse("https://app.example/verify#$token").unwrap(),
+                invitation: Link::parse("https://app.example/join#$token").unwrap(),
+            }),
+        },
     }
 }
 
@@ -82,6 +102,7 @@ pub(crate) async fn gate_with(settings: AuthSettings, set: Arc<dyn RevokedSet>) 
     while revocations.ready().is_err() {
         tokio::task::yield_now().await;
     }
+    let outbox = Arc::new(outbox(&clock, data.path().join("mail")));
     let authenticator = Authenticator::new(Arc::clone(&ring), settings.tokens.clone(), revocations.clone(), clock.clone(), 1024);
     let auth = Auth::new(AuthParts {
         users: store.clone(),
@@ -93,8 +114,34 @@ pub(crate) async fn gate_with(settings: AuthSettings, set: Arc<dyn RevokedSet>) 
         entropy: Arc::new(SystemEntropy),
         hashing: Arc::new(Hasher::new(PasswordPolicy::default(), 2, 256)),
         settings,
+        throttle: Arc::new(Throttle::new(None, clock.clone(), ThrottleSettings::default())),
+        one_time: store.clone(),
+        mail: outbox.clone(),
     });
-    Gate { auth: Arc::new(auth), authenticator: Arc::new(authenticator), clock, store, _upkeep: upkeep.drop_guard(), _data: data }
+    let (auth, authenticator) = (Arc::new(auth), Arc::new(authenticator));
+    Gate { auth, authenticator, clock, store, outbox, data, _upkeep: upkeep.drop_guard() }
+}
+
+/// Mail as files.
+fn outbox(clock: &Arc<ManualClock>, directory: PathBuf) -> Outbox {
+    let settings = OutboxSettings {
+        sender: Sender::parse("gate@app.example").unwrap(),
+        templates: Templates::built_in(),
+        service: "app.example".to_owned(),
+        letters_max: 100,
+        each_hourly_max: 5,
+    };
+    let (transport, clock) = (Arc::new(Files::new(directory)), Arc::clone(clock));
+    let (entropy, metrics) = (Arc::new(SystemEntropy), Arc::new(Metrics::new()));
+    Outbox::new(OutboxParts { transport, clock, entropy, metrics, settings })
+}
+
+/// A mail that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mailed {
+    pub(crate) to: String,
+    /// The secret in its link.
+    pub(crate) token: String,
 }
 
 pub(crate) fn account(username: &str) -> NewAccount {
@@ -110,7 +157,7 @@ pub(crate) fn account(username: &str) -> NewAccount {
 
 impl Gate {
     pub(crate) async fn register(&self, username: &str) -> User {
-        self.auth.register(account(username)).await.unwrap()
+        self.auth.register(account(username), &Origin::default()).await.unwrap()
     }
 
     pub(crate) async fn login(&self, username: &str) -> Tokens {
@@ -133,6 +180,30 @@ impl Gate {
 
     pub(crate) async fn refreshes(&self, tokens: &Tokens) -> bool {
         self.auth.refresh(refresh(tokens)).await.is_ok()
+    }
+
+    /// Every mail that was asked for so far, in no order.
+    pub(crate) async fn mails(&self) -> Vec<Mailed> {
+        self.auth.finish_errands().await;
+        self.outbox.finish().await;
+        let Ok(files) = std::fs::read_dir(self.data.path().join("mail")) else { return Vec::new() };
+        let read = |file: std::io::Result<std::fs::DirEntry>| {
+            // Quoted-printable (RFC 2045 §6.7) breaks long lines, and the link with them.
+            let mail = std::fs::read_to_string(file.unwrap().path()).unwrap().replace("=\r\n", "");
+            let to = mail.lines().find_map(|line| line.strip_prefix("To: ")).unwrap().to_owned();
+            let token = mail.split_once("https://app.example/").unwrap().1.split_once('#').unwrap().1;
+            Mailed { to, token: token.lines().next().unwrap().to_owned() }
+        };
+        files.map(read).collect()
+    }
+
+    /// The token of the only mail that was sent since `seen` were.
+    pub(crate) async fn mailed_token(&self, seen: &mut Vec<Mailed>) -> String {
+        let mut new = self.mails().await;
+        new.retain(|mail| !seen.contains(mail));
+        assert_eq!(new.len(), 1, "{new:?}");
+        seen.extend(new.clone());
+        new.remove(0).token
     }
 
     pub(crate) fn now(&self) -> Timestamp {

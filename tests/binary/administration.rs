@@ -107,6 +107,7 @@ fn a_list_goes_on_beyond_a_page() {
                 given_name: None,
                 family_name: None,
                 roles: Default::default(),
+                email_verified_at: None,
                 disabled_at: None,
                 created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
             };
@@ -277,4 +278,40 @@ async fn with_redis_a_revocation_is_published_and_an_outage_is_an_error_that_nam
     redis.restart();
     place.run(&command).ok();
     assert_eq!(redis.command::<u32>(&["EXISTS", &format!("revoked_sid:{session}")]), 1);
+}
+
+#[test]
+fn an_invitation_is_printed_as_a_link_to_the_configured_pages() {
+    let place = Place::new();
+    let token = place.run("invite --role editor").ok();
+    assert_eq!(token.trim().len(), 43, "without auth.public_url there is only the token: {token}");
+    let link = place.run("invite --role editor --set auth.public_url=https://app.example.com").ok();
+    assert!(link.starts_with("https://app.example.com/accept-invitation#token="), "{link}");
+
+    let invitation = place.run("invite --email ada@example.com --json").json();
+    assert_eq!((&invitation["mailed"], &invitation["link"]), (&false.into(), &serde_json::Value::Null));
+    let refused = place.run("invite --email nowhere");
+    assert_eq!(refused.code, 1);
+    assert_says(&refused.stderr, &["email must be an e-mail address"]);
+    let closed = place.run("invite --set auth.registration=closed");
+    assert_eq!(closed.code, 1);
+    assert_says(&closed.stderr, &["registration is closed", "auth.registration"]);
+}
+
+#[test]
+fn an_invitation_for_an_address_is_mailed_before_the_command_returns() {
+    let place = Place::new();
+    let mail =
+        "--set auth.public_url=https://app.example.com --set auth.mail.from=gate@example.com --set auth.mail.transport=file";
+    let invitation = place.run(&format!("invite --email ada@example.com --json {mail}")).json();
+    assert_eq!(invitation["mailed"], true);
+    let mails: Vec<_> = std::fs::read_dir(place.path("data/mail")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    assert!(std::fs::read_to_string(&mails[0]).unwrap().contains("To: ada@example.com"));
+
+    // Nobody listens there.
+    let nowhere = "--set auth.mail.transport=smtp --set auth.mail.url=smtp://127.0.0.1:9";
+    let link = place.run(&format!("invite --email eve@example.com {mail} {nowhere}"));
+    assert!(link.code == 0 && link.stdout.starts_with("https://"), "{link:?}");
+    assert_says(&link.stderr, &["did not take the mail"]);
 }

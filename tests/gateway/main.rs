@@ -3,12 +3,15 @@
 
 mod access;
 mod admin;
+mod compat;
 mod hostile_requests;
 mod lifecycle;
+mod mail;
 mod outages;
 mod refresh;
 mod revocation;
 mod secrets;
 mod streaming;
 mod support;
+mod throttle;
 mod upstream_faults;

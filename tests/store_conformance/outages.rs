@@ -11,8 +11,9 @@ use portcullis::store::{Probe, RevocationLog, RevokedBy, RevokedSet, Sessions, U
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::database;
 use super::services::Redis;
-use super::{complete, ending, eventually, now, revoked_session, revoked_token, secs, session, sqlite, stopwatch, token, user};
+use super::{complete, ending, eventually, now, revoked_session, revoked_token, secs, session, stopwatch, token, user};
 
 fn set_of(server: &Redis) -> RedisSet {
     RedisSet::new(&server.url().into(), "", stopwatch()).expect("the URL is ours")
@@ -136,7 +137,8 @@ async fn a_record_expires_with_the_last_token_it_covers_and_never_earlier() {
 #[tokio::test]
 async fn an_acknowledged_logout_survives_whatever_redis_forgets() {
     let mut server = Redis::start();
-    let (sql, _directory) = sqlite().await;
+    let place = database::on_sqlite().await;
+    let sql = place.open().await;
     let (sql, ada) = (Arc::new(sql), user("ada"));
     sql.add(&ada).await.expect("nobody has the name");
     let login = session(ada.user.id, now());

@@ -1,20 +1,23 @@
 //! What every store of sessions, and the record of revocations beside them, promises.
 
 use jiff::Timestamp;
+use portcullis::identity::one_time_token::OneTimeKind;
 use portcullis::identity::password::PasswordHash;
 use portcullis::identity::session::{Session, SessionId};
 use portcullis::identity::user::UserId;
 use portcullis::store::sql::SqlStore;
-use portcullis::store::{Advance, Covers, Opening, Revocation, RevocationLog, Sessions, Users};
+use portcullis::store::{Advance, ApiKeys, Covers, OneTimeTokens, Opening, Revocation, RevocationLog, Sessions, Users};
 use uuid::Uuid;
 
-use super::{ending, now, revoked_before, revoked_session, revoked_token, secs, session, sqlite, user};
+use super::api_keys::api_key;
+use super::database::{Database, on_every_database};
+use super::one_time::one_time;
+use super::{ending, now, revoked_before, revoked_session, revoked_token, secs, session, user};
 
-async fn store_with_ada() -> (SqlStore, UserId, tempfile::TempDir) {
-    let (store, directory) = sqlite().await;
+async fn add_ada(store: &SqlStore) -> UserId {
     let ada = user("ada");
-    store.add(&ada).await.expect("nobody has the name");
-    (store, ada.user.id, directory)
+    Users::add(store, &ada).await.expect("nobody has the name");
+    ada.user.id
 }
 
 async fn open(store: &SqlStore, user: UserId, created_at: Timestamp) -> Session {
@@ -34,19 +37,17 @@ async fn recorded(store: &SqlStore) -> Vec<Revocation> {
     all.into_iter().map(|(_, revocation)| revocation).collect()
 }
 
-#[tokio::test]
-async fn a_session_is_found_as_opened() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn a_session_is_found_as_opened(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     let opened = open(&store, ada, now()).await;
     assert_eq!(Sessions::find(&store, opened.id).await.expect("there"), Some(opened));
     assert_eq!(Sessions::find(&store, SessionId(Uuid::new_v4())).await.expect("there"), None);
 }
 
-#[tokio::test]
-async fn of_many_advances_from_one_generation_one_succeeds() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn of_200_advances_from_one_generation_one_succeeds(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     let opened = open(&store, ada, now()).await;
-    let attempts = (0..32).map(|_| {
+    let attempts = (0..200).map(|_| {
         let (store, advance) = (store.clone(), step(&opened, 0));
         tokio::spawn(async move { store.advance(&advance).await })
     });
@@ -59,9 +60,8 @@ async fn of_many_advances_from_one_generation_one_succeeds() {
     assert_eq!((found.generation, found.rotated_at), (1, now() + secs(1)));
 }
 
-#[tokio::test]
-async fn an_ended_session_does_not_advance_and_its_revocation_is_written_with_it() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn an_ended_session_does_not_advance_and_its_revocation_is_written_with_it(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     let opened = open(&store, ada, now()).await;
     let records = store.end(opened.id, &ending(now())).await.expect("there");
     assert_eq!(records, [revoked_session(opened.id, now() + secs(900))]);
@@ -70,9 +70,8 @@ async fn an_ended_session_does_not_advance_and_its_revocation_is_written_with_it
     assert_eq!(store.live(ada, now()).await.expect("there"), []);
 }
 
-#[tokio::test]
-async fn ending_again_is_harmless_and_extends_the_record() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn ending_again_is_harmless_and_extends_the_record(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     let opened = open(&store, ada, now()).await;
     store.end(opened.id, &ending(now())).await.expect("there");
     store.end(opened.id, &ending(now() + secs(60))).await.expect("there");
@@ -84,13 +83,12 @@ async fn ending_again_is_harmless_and_extends_the_record() {
     assert_eq!(store.end(unknown, &ending(now())).await.expect("there").len(), 1, "also for a forgotten session");
 }
 
-#[tokio::test]
-async fn all_sessions_end_except_the_one_that_is_kept() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn all_sessions_end_except_the_one_that_is_kept(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     let kept = open(&store, ada, now()).await;
     let ended = open(&store, ada, now() + secs(1)).await;
     let bob = user("bob");
-    store.add(&bob).await.expect("nobody has the name");
+    Users::add(&store, &bob).await.expect("nobody has the name");
     let of_bob = open(&store, bob.user.id, now()).await;
     let mut all = ending(now() + secs(2));
     all.revocations.push(revoked_before("someone", now()));
@@ -101,9 +99,8 @@ async fn all_sessions_end_except_the_one_that_is_kept() {
     assert_eq!(store.live(bob.user.id, now()).await.expect("there"), [of_bob]);
 }
 
-#[tokio::test]
-async fn a_login_that_began_before_all_sessions_ended_is_refused() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn a_login_that_began_before_all_sessions_ended_is_refused(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     store.end_all(ada, None, &ending(now())).await.expect("there");
     let refused = session(ada, now() - std::time::Duration::from_millis(1));
     assert_eq!(store.open(&refused, Uuid::new_v4()).await.expect("there"), Opening::Refused);
@@ -111,9 +108,8 @@ async fn a_login_that_began_before_all_sessions_ended_is_refused() {
     open(&store, ada, now()).await;
 }
 
-#[tokio::test]
-async fn no_session_survives_a_password_change_that_raced_with_logins() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn no_session_survives_a_password_change_that_raced_with_logins(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     let logins = (0..24).map(|_| {
         let store = store.clone();
         tokio::spawn(async move { store.open(&session(ada, now()), Uuid::new_v4()).await })
@@ -130,9 +126,8 @@ async fn no_session_survives_a_password_change_that_raced_with_logins() {
     assert_eq!(store.password(ada).await.expect("there"), Some(new));
 }
 
-#[tokio::test]
-async fn a_disabled_user_has_no_sessions_and_opens_none_until_enabled() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn a_disabled_user_has_no_sessions_and_opens_none_until_enabled(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     let opened = open(&store, ada, now()).await;
     let records = store.set_disabled(ada, true, &ending(now())).await.expect("there");
     assert_eq!(records, Some(vec![revoked_session(opened.id, now() + secs(900))]));
@@ -145,9 +140,8 @@ async fn a_disabled_user_has_no_sessions_and_opens_none_until_enabled() {
     assert_eq!(store.set_disabled(nobody, true, &ending(now())).await.expect("there"), None);
 }
 
-#[tokio::test]
-async fn live_sessions_are_listed_newest_first_until_they_expire() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn live_sessions_are_listed_newest_first_until_they_expire(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     let older = open(&store, ada, now()).await;
     let newer = open(&store, ada, now() + secs(1)).await;
     let expiry = older.refresh_expires_at;
@@ -156,9 +150,8 @@ async fn live_sessions_are_listed_newest_first_until_they_expire() {
     assert_eq!(store.live(ada, expiry).await.expect("there"), [newer]);
 }
 
-#[tokio::test]
-async fn a_purge_forgets_what_is_over_and_nothing_else() {
-    let (store, ada, _directory) = store_with_ada().await;
+async fn a_purge_forgets_what_is_over_and_nothing_else(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
     let (ended, live) = (open(&store, ada, now()).await, open(&store, ada, now()).await);
     store.end(ended.id, &ending(now())).await.expect("there");
     assert_eq!(Sessions::purge(&store, now(), 100).await.expect("there"), 0, "it ended at this instant, not before");
@@ -171,9 +164,7 @@ async fn a_purge_forgets_what_is_over_and_nothing_else() {
     assert_eq!(RevocationLog::purge(&store, expiry + secs(1), 100).await.expect("there"), 1);
 }
 
-#[tokio::test]
-async fn the_record_is_read_in_pages_without_what_has_expired() {
-    let (store, _directory) = sqlite().await;
+async fn the_record_is_read_in_pages_without_what_has_expired(Database { store, .. }: Database) {
     let records: Vec<_> = (0..5).map(|number| revoked_token(&number.to_string())).collect();
     store.record(&records).await.expect("there");
     let expired = revoked_session(SessionId(Uuid::new_v4()), now());
@@ -188,9 +179,7 @@ async fn the_record_is_read_in_pages_without_what_has_expired() {
     assert_eq!(read, records);
 }
 
-#[tokio::test]
-async fn a_record_is_kept_once_and_only_grows() {
-    let (store, _directory) = sqlite().await;
+async fn a_record_is_kept_once_and_only_grows(Database { store, .. }: Database) {
     let later = now() + secs(60);
     for before in [now(), later, now()] {
         store.record(&[revoked_before("ada", before)]).await.expect("there");
@@ -198,4 +187,75 @@ async fn a_record_is_kept_once_and_only_grows() {
     let kept = recorded(&store).await;
     assert_eq!(kept, [revoked_before("ada", later)]);
     assert!(matches!(&kept[0].covers, Covers::Principal { before, .. } if *before == later));
+}
+
+async fn a_touched_session_lives_longer_and_keeps_its_generation(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
+    let opened = open(&store, ada, now()).await;
+    let later = opened.refresh_expires_at + secs(60);
+    assert!(Sessions::touch(&store, opened.id, later, now() + secs(1), Uuid::new_v4()).await.expect("there"));
+    assert!(Sessions::touch(&store, opened.id, later - secs(30), now() + secs(1), Uuid::new_v4()).await.expect("there"));
+    let touched = Sessions::find(&store, opened.id).await.expect("there");
+    assert_eq!(touched, Some(Session { refresh_expires_at: later, ..opened.clone() }), "a life is never shortened");
+    assert!(store.advance(&step(&opened, 0)).await.expect("there"), "its refresh token is still the current one");
+}
+
+async fn a_session_that_is_over_cannot_be_touched(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
+    let touch = async |session: &Session, at: Timestamp| {
+        Sessions::touch(&store, session.id, session.ends_at, at, Uuid::new_v4()).await.expect("there")
+    };
+    let expiring = open(&store, ada, now()).await;
+    assert!(!touch(&expiring, expiring.refresh_expires_at).await, "its refresh token has expired at this instant");
+    assert!(touch(&expiring, expiring.refresh_expires_at - secs(1)).await);
+    assert!(!touch(&expiring, expiring.ends_at).await);
+    let ended = open(&store, ada, now()).await;
+    store.end(ended.id, &ending(now())).await.expect("there");
+    assert!(!touch(&ended, now()).await);
+    assert!(!touch(&session(ada, now()), now()).await, "it was never opened");
+}
+
+async fn a_deleted_user_leaves_nothing_but_revocations(Database { store, .. }: Database) {
+    let (ada, bob) = (add_ada(&store).await, user("bob"));
+    Users::add(&store, &bob).await.expect("nobody has the name");
+    let (of_ada, of_bob) = (open(&store, ada, now()).await, open(&store, bob.user.id, now()).await);
+    let key = api_key(ada, 1);
+    assert!(ApiKeys::add(&store, &key).await.expect("there"));
+    let reset = one_time(OneTimeKind::PasswordReset, Some(ada), 1);
+    assert!(store.issue(&reset).await.expect("there"));
+
+    let mut ending = ending(now());
+    ending.revocations.push(revoked_before(&ada.to_string(), now()));
+    let records = store.delete_user(ada, &ending).await.expect("there").expect("there is such a user");
+    let until = now() + secs(900);
+    let sid_of_key = SessionId(key.id);
+    assert_eq!(records, [revoked_session(sid_of_key, until), revoked_session(of_ada.id, until), ending.revocations[0].clone()]);
+    assert_eq!(recorded(&store).await, records);
+
+    assert!(Users::find(&store, ada).await.expect("there").is_none());
+    assert!(Sessions::find(&store, of_ada.id).await.expect("there").is_none());
+    assert!(ApiKeys::find(&store, &key.hash).await.expect("there").is_none());
+    assert!(OneTimeTokens::find(&store, &reset.token_hash).await.expect("there").is_none());
+    assert_eq!(store.open(&session(ada, now() + secs(5)), Uuid::new_v4()).await.expect("there"), Opening::Refused);
+    assert_eq!(store.delete_user(ada, &ending).await.expect("there"), None);
+    assert_eq!(store.live(bob.user.id, now()).await.expect("there"), [of_bob]);
+    Users::add(&store, &user("ada")).await.expect("the name is free again");
+}
+
+on_every_database! {
+    a_session_is_found_as_opened,
+    of_200_advances_from_one_generation_one_succeeds,
+    an_ended_session_does_not_advance_and_its_revocation_is_written_with_it,
+    ending_again_is_harmless_and_extends_the_record,
+    all_sessions_end_except_the_one_that_is_kept,
+    a_login_that_began_before_all_sessions_ended_is_refused,
+    no_session_survives_a_password_change_that_raced_with_logins,
+    a_disabled_user_has_no_sessions_and_opens_none_until_enabled,
+    live_sessions_are_listed_newest_first_until_they_expire,
+    a_purge_forgets_what_is_over_and_nothing_else,
+    the_record_is_read_in_pages_without_what_has_expired,
+    a_record_is_kept_once_and_only_grows,
+    a_touched_session_lives_longer_and_keeps_its_generation,
+    a_session_that_is_over_cannot_be_touched,
+    a_deleted_user_leaves_nothing_but_revocations,
 }

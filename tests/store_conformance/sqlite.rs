@@ -3,8 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use portcullis::store::sql::SqlStore;
-use portcullis::store::{Probe, StoreError, Users};
-use sea_orm::{ConnectionTrait as _, Database};
+use portcullis::store::{Probe, Users};
 
 use super::user;
 
@@ -32,31 +31,6 @@ async fn what_was_written_is_there_after_reopening() {
 }
 
 #[tokio::test]
-async fn processes_that_start_at_once_migrate_one_after_the_other() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let url = format!("sqlite:{}", directory.path().join("gate.db").display());
-    let starts = (0..4).map(|_| {
-        let url = url.clone().into();
-        tokio::spawn(async move { SqlStore::connect(&url, 2).await.map(drop) })
-    });
-    for start in starts.collect::<Vec<_>>() {
-        start.await.expect("no panic").expect("each finds a complete schema");
-    }
-}
-
-#[tokio::test]
-async fn a_newer_schema_is_refused() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let url = format!("sqlite:{}", directory.path().join("gate.db").display());
-    SqlStore::connect(&url.clone().into(), 1).await.expect("it is created");
-    let raw = Database::connect(&url).await.expect("it opens");
-    let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_from_the_future', 0)";
-    raw.execute_unprepared(newer).await.expect("the table is there");
-    let refused = SqlStore::connect(&url.into(), 1).await.map(drop);
-    assert!(matches!(&refused, Err(StoreError::Corrupt { what, .. }) if what.contains("from_the_future")), "{refused:?}");
-}
-
-#[tokio::test]
 async fn a_url_of_no_known_database_is_refused_without_being_repeated() {
     let refused = SqlStore::connect(&"oracle://scott:tiger@db".into(), 1).await.map(drop);
     let shown = format!("{refused:?}");
@@ -67,5 +41,5 @@ async fn a_url_of_no_known_database_is_refused_without_being_repeated() {
 async fn a_database_in_memory_serves_one_process() {
     let store = SqlStore::connect(&"sqlite::memory:".into(), 4).await.expect("memory is there");
     store.add(&user("ada")).await.expect("nobody has the name");
-    assert_eq!(store.list(portcullis::store::Page { after: None, limit: 10 }).await.expect("there").len(), 1);
+    assert_eq!(Users::list(&store, portcullis::store::Page { after: None, limit: 10 }).await.expect("there").len(), 1);
 }

@@ -3,19 +3,18 @@
 use std::collections::BTreeSet;
 
 use portcullis::identity::password::PasswordHash;
-use portcullis::identity::user::{LoginName, UserId};
+use portcullis::identity::user::{Email, LoginName, UserId};
 use portcullis::store::{Page, StoreError, Unique, Users};
 use uuid::Uuid;
 
-use super::{role, sqlite, user};
+use super::database::{Database, on_every_database};
+use super::{now, role, user};
 
 fn login(text: &str) -> LoginName {
     LoginName::parse(text).expect("a login name")
 }
 
-#[tokio::test]
-async fn a_user_is_found_as_added_by_id_name_and_address_in_any_case() {
-    let (store, _directory) = sqlite().await;
+async fn a_user_is_found_as_added_by_id_name_and_address_in_any_case(Database { store, .. }: Database) {
     let ada = user("Ada");
     store.add(&ada).await.expect("nobody has the name");
     assert_eq!(store.find(ada.user.id).await.expect("there").as_ref(), Some(&ada.user));
@@ -26,9 +25,7 @@ async fn a_user_is_found_as_added_by_id_name_and_address_in_any_case() {
     assert!(store.find_by_login(&login("adå")).await.expect("there").is_none(), "accents distinguish");
 }
 
-#[tokio::test]
-async fn a_name_or_address_in_any_case_is_taken_once_and_nothing_is_half_written() {
-    let (store, _directory) = sqlite().await;
+async fn a_name_or_address_in_any_case_is_taken_once_and_nothing_is_half_written(Database { store, .. }: Database) {
     store.add(&user("ada")).await.expect("nobody has the name");
     let mut same_name = user("ADA");
     same_name.user.email = None;
@@ -39,12 +36,10 @@ async fn a_name_or_address_in_any_case_is_taken_once_and_nothing_is_half_written
     assert!(store.find(same_name.user.id).await.expect("there").is_none());
 }
 
-#[tokio::test]
-async fn of_many_registrations_of_one_name_one_succeeds() {
-    let (store, _directory) = sqlite().await;
-    let attempts = (0..16).map(|_| {
-        let store = store.clone();
-        tokio::spawn(async move { store.add(&user("ada")).await })
+async fn of_64_registrations_of_one_name_in_two_cases_one_succeeds(Database { store, .. }: Database) {
+    let attempts = (0..64).map(|number| {
+        let (store, name) = (store.clone(), if number % 2 == 0 { "ada" } else { "ADA" });
+        tokio::spawn(async move { store.add(&user(name)).await })
     });
     let mut added = 0;
     for attempt in attempts.collect::<Vec<_>>() {
@@ -57,9 +52,7 @@ async fn of_many_registrations_of_one_name_one_succeeds() {
     assert_eq!(added, 1);
 }
 
-#[tokio::test]
-async fn users_without_an_address_do_not_conflict() {
-    let (store, _directory) = sqlite().await;
+async fn users_without_an_address_do_not_conflict(Database { store, .. }: Database) {
     for name in ["ada", "bob"] {
         let mut new = user(name);
         new.user.email = None;
@@ -67,9 +60,7 @@ async fn users_without_an_address_do_not_conflict() {
     }
 }
 
-#[tokio::test]
-async fn a_listing_goes_on_where_its_page_ended() {
-    let (store, _directory) = sqlite().await;
+async fn a_listing_goes_on_where_its_page_ended(Database { store, .. }: Database) {
     let mut ids = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
         let new = user(name);
@@ -87,9 +78,7 @@ async fn a_listing_goes_on_where_its_page_ended() {
     assert_eq!(listed, ids);
 }
 
-#[tokio::test]
-async fn roles_and_names_are_replaced_and_an_unknown_user_is_reported() {
-    let (store, _directory) = sqlite().await;
+async fn roles_and_names_are_replaced_and_an_unknown_user_is_reported(Database { store, .. }: Database) {
     let ada = user("ada");
     store.add(&ada).await.expect("nobody has the name");
     let roles = BTreeSet::from([role("admin")]);
@@ -104,13 +93,53 @@ async fn roles_and_names_are_replaced_and_an_unknown_user_is_reported() {
     assert!(store.password(nobody).await.expect("there").is_none());
 }
 
-#[tokio::test]
-async fn an_upgrade_does_not_undo_a_password_that_changed_meanwhile() {
-    let (store, _directory) = sqlite().await;
+async fn an_upgrade_does_not_undo_a_password_that_changed_meanwhile(Database { store, .. }: Database) {
     let ada = user("ada");
     store.add(&ada).await.expect("nobody has the name");
     let hash = |text: &str| PasswordHash::from_stored(text.to_owned());
     assert!(store.upgrade_password(ada.user.id, &ada.password, &hash("new")).await.expect("there"));
     assert!(!store.upgrade_password(ada.user.id, &ada.password, &hash("newer")).await.expect("there"));
     assert_eq!(store.password(ada.user.id).await.expect("there"), Some(hash("new")));
+}
+
+async fn an_address_is_verified_only_while_it_is_the_users(Database { store, .. }: Database) {
+    let ada = user("ada");
+    store.add(&ada).await.expect("nobody has the name");
+    let address = |text: &str| Email::parse(text).expect("an address");
+    assert!(!store.set_email_verified(ada.user.id, &address("old@example.com"), now()).await.expect("there"));
+    assert_eq!(store.find(ada.user.id).await.expect("there").expect("found").email_verified_at, None);
+    assert!(store.set_email_verified(ada.user.id, &address("ADA@example.com"), now()).await.expect("there"));
+    assert_eq!(store.find(ada.user.id).await.expect("there").expect("found").email_verified_at, Some(now()));
+    assert!(!store.set_email_verified(UserId(Uuid::new_v4()), &address("ada@example.com"), now()).await.expect("there"));
+}
+
+async fn a_user_is_added_as_already_verified_and_disabled(Database { store, .. }: Database) {
+    let mut ada = user("ada");
+    (ada.user.email_verified_at, ada.user.disabled_at) = (Some(now()), Some(now()));
+    store.add(&ada).await.expect("nobody has the name");
+    assert_eq!(store.find(ada.user.id).await.expect("there"), Some(ada.user));
+}
+
+async fn an_import_adds_whom_it_can_and_says_who_was_there(Database { store, .. }: Database) {
+    let users = [user("ada"), user("bob"), user("Ada"), user("eve")];
+    store.add(&user("BOB")).await.expect("nobody has the name");
+    let outcomes = store.import(&users).await;
+    let taken = |outcome: &Result<(), StoreError>| matches!(outcome, Err(StoreError::Conflict(Unique::Username | Unique::Email)));
+    assert_eq!(outcomes.len(), 4);
+    assert!(outcomes[0].is_ok() && outcomes[3].is_ok(), "{outcomes:?}");
+    assert!(taken(&outcomes[1]) && taken(&outcomes[2]), "{outcomes:?}");
+    assert_eq!(store.list(Page { after: None, limit: 10 }).await.expect("there").len(), 3);
+}
+
+on_every_database! {
+    a_user_is_found_as_added_by_id_name_and_address_in_any_case,
+    a_name_or_address_in_any_case_is_taken_once_and_nothing_is_half_written,
+    of_64_registrations_of_one_name_in_two_cases_one_succeeds,
+    users_without_an_address_do_not_conflict,
+    a_listing_goes_on_where_its_page_ended,
+    roles_and_names_are_replaced_and_an_unknown_user_is_reported,
+    an_upgrade_does_not_undo_a_password_that_changed_meanwhile,
+    an_address_is_verified_only_while_it_is_the_users,
+    a_user_is_added_as_already_verified_and_disabled,
+    an_import_adds_whom_it_can_and_says_who_was_there,
 }

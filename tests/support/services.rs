@@ -1,7 +1,10 @@
-//! Real servers for tests: started on a free port, killed when the test ends, however it ends.
+//! Real servers for tests: started on a free port, killed when the test ends, however it ends. Databases are next
+//! door.
 //!
 //! Used by several test binaries: `#[path = "support/services.rs"] mod services;`.
 #![allow(dead_code, reason = "no test binary uses every helper")]
+
+pub(crate) mod databases;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

@@ -65,7 +65,14 @@ fn world(cache_entries: usize) -> World {
         session: SessionId(Uuid::from_u128(1)),
         auth_time: now,
     };
-    let claims = Claims { principal, audience: "api".into(), jti: Uuid::from_u128(2), issued_at: now, expires_at: now + LIFE };
+    let claims = Claims {
+        principal,
+        audience: "api".into(),
+        jti: Uuid::from_u128(2),
+        issued_at: now,
+        expires_at: now + LIFE,
+        further: serde_json::Map::new(),
+    };
     let token = access_token::sign(&claims, keys.signer(now).expect("a key")).expect("signed");
     let policy = TokenPolicy { issuer, audience: "api".into(), skew: SKEW, life_max: LIFE };
     let (ring, clock) = (Arc::new(ArcSwap::from_pointee(keys)), Arc::new(ManualClock::at(now)));

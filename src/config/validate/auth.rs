@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Check, DAY, HOUR, SECOND};
+use super::{Check, DAY, HOUR, SECOND, mail};
 use crate::config::file::{self, PasswordAlgorithm, SigningAlgorithm};
 use crate::config::place::Path;
-use crate::config::{Auth, Registration, cores};
+use crate::config::units::RateText;
+use crate::config::{Auth, Registration, Throttle, cores};
 use crate::identity::password::{Hashing, PasswordPolicy};
 use crate::identity::signing_keys::Algorithm;
 use crate::identity::user::Role;
+use crate::limit::attempts::Budget;
 use crate::policy::path::PathPrefix;
 
 /// Revoked tokens are remembered for as long as tokens live, and every check of a token elsewhere (a service that
@@ -31,6 +33,8 @@ pub(super) fn auth(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Aut
         check.duration(&path.key("signing").key("activation"), &file.signing.activation, Duration::ZERO..=7 * DAY);
     nesting(check, path, [access_token, refresh_token, session_max]);
     let password = &file.password;
+    let public_url = mail::public_url(check, &path.key("public_url"), file.public_url.as_deref());
+    let links = mail::links(check, &path.key("links"), &file.links, public_url.as_deref());
     Auth {
         prefix: prefix(check, &path.key("prefix"), &file.prefix),
         issuer: claim(check, &path.key("issuer"), &file.issuer),
@@ -42,6 +46,7 @@ pub(super) fn auth(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Aut
         clock_skew,
         registration: match file.registration {
             file::Registration::Open => Registration::Open,
+            file::Registration::Invitation => Registration::Invitation,
             file::Registration::Closed => Registration::Closed,
         },
         default_roles: roles(check, &path.key("default_roles"), &file.default_roles),
@@ -58,7 +63,49 @@ pub(super) fn auth(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Aut
         },
         keys: check.data_dir.join(&file.signing.keys),
         key_activation,
+        throttle: throttle(check, &path.key("throttle"), &file.throttle),
+        one_time: mail::one_time(check, &path.key("one_time"), &file.one_time),
+        links,
+        mail: mail::mail(check, path, &file.mail, public_url.as_deref()),
     }
+}
+
+/// NIST SP 800-63B-4 §3.2.2: no more than 100 consecutive failures on one account.
+const ACCOUNT_FAILURES_PER_HOUR_MAX: u128 = 100;
+const RATE_MAX: u32 = 1_000_000;
+
+fn throttle(check: &mut Check<'_>, path: &Path, file: &file::Throttle) -> Throttle {
+    let account = rate(check, &path.key("account"), &file.account, 2);
+    if u128::from(account.limit) * HOUR.as_millis() > ACCOUNT_FAILURES_PER_HOUR_MAX * account.period.as_millis() {
+        let message = format!("{:?} is more than {ACCOUNT_FAILURES_PER_HOUR_MAX} failures per hour", file.account.0);
+        check.refuse(&path.key("account"), message, "write \"100/1h\" or less (NIST SP 800-63B-4 §3.2.2)");
+    }
+    if file.insecure_off {
+        let help = "for tests only: remove it before anybody can reach the gateway";
+        check.warn(&path.key("insecure_off"), "passwords may be guessed as fast as they are hashed", help);
+    }
+    Throttle {
+        enabled: !file.insecure_off,
+        account,
+        account_network: rate(check, &path.key("account_network"), &file.account_network, 1),
+        network: rate(check, &path.key("network"), &file.network, 1),
+        register: rate(check, &path.key("register"), &file.register, 1),
+        known_for: check.duration(&path.key("known_for"), &file.known_for, SECOND..=YEAR),
+    }
+}
+
+fn rate(check: &mut Check<'_>, path: &Path, text: &RateText, least: u32) -> Budget {
+    match text.value() {
+        Some((limit, period)) if (least..=RATE_MAX).contains(&limit) && (SECOND..=DAY).contains(&period) => {
+            return Budget { limit, period };
+        }
+        Some(_) => {
+            let help = format!("write {least} to {RATE_MAX} times per 1s to 1day, like \"100/1h\"");
+            check.refuse(path, format!("{:?} is out of bounds", text.0), help);
+        }
+        None => check.refuse(path, format!("{:?} is not a rate", text.0), "write how many within how long, like \"100/1h\""),
+    }
+    Budget { limit: least, period: DAY }
 }
 
 fn access_token(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Duration {

@@ -3,7 +3,9 @@
 //! [`Config`] leaves this module only if nothing refuses it.
 
 mod auth;
+mod dialects;
 mod headers;
+mod mail;
 mod routes;
 mod server;
 mod store;
@@ -55,10 +57,13 @@ pub(super) fn validate(
     };
     let routes = routes::routes(&mut check, &root.key("routes"), &file.routes, &defaults);
     routes::unused_upstreams(&mut check, &root.key("upstreams"), &file.routes);
+    let around = dialects::Surroundings { auth: &auth, server: &server, routes: &routes };
+    let dialects = dialects::dialects(&mut check, &root.key("dialects"), &file.dialects, &around);
     let telemetry = telemetry(&file.telemetry);
     let data_dir = data_dir.to_owned();
     let warnings = Report::default();
-    let config = Config { server, auth, store, revocation, upstreams, routes, identity_headers, telemetry, data_dir, warnings };
+    let config =
+        Config { server, auth, store, revocation, upstreams, routes, dialects, identity_headers, telemetry, data_dir, warnings };
     (config, check.problems)
 }
 
@@ -84,6 +89,12 @@ impl Check<'_> {
     fn warn(&mut self, path: &Path, message: impl Into<String>, help: impl Into<String>) {
         let problem = Problem::warning(path, message).at(self.document.place(path)).help(help);
         self.problems.push(problem);
+    }
+
+    /// Whether something was reported about the value at `path`.
+    fn has_problem(&self, path: &Path) -> bool {
+        let path = path.to_string();
+        self.problems.iter().any(|problem| problem.path == path)
     }
 
     /// Reports that two values do not go together.

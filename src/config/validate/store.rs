@@ -74,12 +74,12 @@ pub(super) fn replicas(check: &mut Check<'_>, store: &Store, file: &file::Revoca
     }
 }
 
-fn secret(check: &mut Check<'_>, path: &Path, text: &SecretText) -> SecretString {
+pub(super) fn secret(check: &mut Check<'_>, path: &Path, text: &SecretText) -> SecretString {
     let result = text.resolve(check.environment, check.data_dir);
     check.parsed(path, result, "a secret is text, { env = \"NAME\" } or { file = \"PATH\" }").unwrap_or_default()
 }
 
-fn scheme(url: &str) -> &str {
+pub(super) fn scheme(url: &str) -> &str {
     url.split_once(':').map_or("", |(scheme, _)| scheme)
 }
 

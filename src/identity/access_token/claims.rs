@@ -1,9 +1,11 @@
 //! The claims of an access token on the wire (RFC 9068 §2.2), and what they must be to become a caller.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{TOKEN_BYTES_MAX, TokenError, TokenPolicy, later};
@@ -33,6 +35,18 @@ pub(super) struct Written<'a> {
     pub(super) preferred_username: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) email: Option<&'a str>,
+    /// None of the names above, nor of those that are read.
+    #[serde(flatten)]
+    pub(super) further: BTreeMap<&'a String, &'a Value>,
+}
+
+/// The claims that are written or read here: none of them may be there twice.
+const STANDARD: [&str; 12] =
+    ["iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "auth_time", "roles", "preferred_username", "email"];
+
+/// Whether a claim of this name means something to the gateway.
+pub(super) fn is_standard(name: &str) -> bool {
+    STANDARD.contains(&name)
 }
 
 /// The claims as they are read: all typed, each at most once.

@@ -111,6 +111,18 @@ fn a_token_is_forged_without_the_key_the_nonce_and_the_session() {
 }
 
 #[test]
+fn a_token_that_rotates_does_not_stand_and_one_that_stands_may_rotate() {
+    let session = session(5);
+    let standing = key().standing_token(session.id, 5, &session.nonce);
+    let standing = PresentedRefreshToken::parse(standing.expose_secret()).expect("our own format");
+    assert!(standing.stands(&key(), &session));
+    assert_eq!(standing.decide(&key(), &session, start(), GRACE), Ok(Rotation::Advance { to: 6 }));
+    assert!(!present(&session, 5).stands(&key(), &session));
+    assert!(!standing.stands(&RefreshKey::new(&[8; 32]), &session));
+    assert!(!standing.stands(&key(), &Session { nonce: [4; 16], ..session }));
+}
+
+#[test]
 fn a_token_is_forged_if_any_bit_of_it_differs() {
     let session = session(5);
     let token = key().token(session.id, 5, &session.nonce);

@@ -7,8 +7,9 @@
 //! lineage, then "no record" means "not known".
 //!
 //! Needs Redis 6 or later as a primary without eviction, and the commands `MGET`, `SET`, `EVAL` and `INFO`
-//! (inside scripts also `GET`, `DEL`, `EXISTS`, `PTTL`).
+//! (inside scripts also `GET`, `DEL`, `EXISTS`, `PTTL`, `PEXPIRE`, `HGET`, `HGETALL`, `HDEL`, `HINCRBY`).
 
+mod counters;
 mod failure;
 mod keys;
 mod link;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+pub use self::counters::RedisCounters;
 use self::failure::{Failure, STORE};
 use self::keys::TokenKeys;
 use self::link::{Link, State};

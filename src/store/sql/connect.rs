@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, TransactionTrait};
-use sea_orm::{SqliteTransactionMode, TransactionOptions};
+use sea_orm::{SqliteTransactionMode, Statement, TransactionOptions};
 use sea_orm_migration::MigratorTrait;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::connections;
 use super::error::{STORE, corrupt, failed};
 use super::migrations::Migrator;
 use crate::store::StoreError;
@@ -25,6 +26,12 @@ const LIFETIME: Duration = Duration::from_secs(300);
 const MIGRATION: Duration = Duration::from_secs(60);
 /// Names the migration lock of PostgreSQL: "portcull" in ASCII.
 const LOCK_ID: i64 = 0x706f_7274_6375_6c6c;
+/// Names the migration lock of MySQL and MariaDB, in at most 64 characters.
+const MYSQL_LOCK: &str = "CONCAT('portcullis ', MD5(DATABASE()))";
+
+#[derive(Debug, thiserror::Error)]
+#[error("another process holds the migration lock")]
+struct NotLocked;
 
 pub(super) async fn open(url: &SecretString, connections_max: u32) -> Result<DatabaseConnection, StoreError> {
     let text = url.expose_secret();
@@ -51,6 +58,7 @@ pub(super) async fn open(url: &SecretString, connections_max: u32) -> Result<Dat
         }
     } else {
         options.max_lifetime(LIFETIME);
+        options.map_sqlx_postgres_pool_opts(connections::to_postgres).map_sqlx_mysql_pool_opts(connections::to_mysql);
     }
     Database::connect(options).await.map_err(failed)
 }
@@ -113,19 +121,27 @@ async fn migrate_locked(tx: &DatabaseTransaction) -> Result<(), StoreError> {
     Migrator::up(tx, None).await.map_err(failed)
 }
 
+/// PostgreSQL's lock belongs to one database. MySQL's belongs to the server, so it is named after the database.
 async fn lock(tx: &DatabaseTransaction) -> Result<(), StoreError> {
-    let statement = match tx.get_database_backend() {
-        DbBackend::Postgres => format!("SELECT pg_advisory_xact_lock({LOCK_ID})"),
-        DbBackend::MySql => format!("SELECT GET_LOCK('portcullis_migration', {})", MIGRATION.as_secs()),
-        _ => return Ok(()),
-    };
-    tx.execute_unprepared(&statement).await.map(drop).map_err(failed)
+    match tx.get_database_backend() {
+        DbBackend::Postgres => {
+            let lock = format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({LOCK_ID})");
+            tx.execute_unprepared(&lock).await.map(drop).map_err(failed)
+        }
+        DbBackend::MySql => {
+            let lock = format!("SELECT GET_LOCK({MYSQL_LOCK}, {}) AS held", MIGRATION.as_secs());
+            let row = tx.query_one_raw(Statement::from_string(DbBackend::MySql, lock)).await.map_err(failed)?;
+            let held: Option<i64> = row.and_then(|row| row.try_get("", "held").ok());
+            if held == Some(1) { Ok(()) } else { Err(unavailable(NotLocked)) }
+        }
+        _ => Ok(()),
+    }
 }
 
 /// PostgreSQL's lock ends with the transaction; MySQL's belongs to the connection, which goes back to the pool.
 async fn unlock(tx: &DatabaseTransaction) -> Result<(), StoreError> {
     match tx.get_database_backend() {
-        DbBackend::MySql => tx.execute_unprepared("SELECT RELEASE_LOCK('portcullis_migration')").await.map(drop).map_err(failed),
+        DbBackend::MySql => tx.execute_unprepared(&format!("SELECT RELEASE_LOCK({MYSQL_LOCK})")).await.map(drop).map_err(failed),
         _ => Ok(()),
     }
 }

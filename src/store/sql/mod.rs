@@ -1,13 +1,20 @@
-//! Users, sessions and the record of revocations in SQL: SQLite, PostgreSQL, MySQL or MariaDB by URL.
+//! What must not be forgotten, in SQL: SQLite, PostgreSQL, MySQL or MariaDB by URL.
 //!
 //! One set of statements for all of them. Transactions begin with a write, on the row that decides (the user's or
 //! the session's): it orders them on every database, and SQLite never has to turn a reader into a writer, which it
 //! refuses while another writes. What differs between databases is in `connect`.
 
+mod api_keys;
+mod audit;
+mod clients;
 mod connect;
+mod connections;
+mod endings;
 mod entities;
 mod error;
 mod migrations;
+mod one_time;
+mod purge;
 mod revocations;
 mod sessions;
 mod users;
@@ -20,12 +27,19 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, Tr
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use self::error::{STORE, corrupt, failed};
+use self::error::{STORE, corrupt, failed, is_lost_race};
+use super::backoff::Backoff;
 use super::{Probe, StoreError};
+use crate::identity::one_time_token::TokenHash;
 
 /// No operation takes longer; a database that hangs is a database that is down. Longer than SQLite's own wait for
 /// another writer, so that the more precise error wins.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often an operation is begun again after the database chose it as the victim of a deadlock.
+const ATTEMPTS_MAX: u32 = 8;
+const WAIT_FIRST: Duration = Duration::from_millis(4);
+const WAIT_LONGEST: Duration = Duration::from_millis(200);
 
 /// A pool of connections to one database.
 #[derive(Debug, Clone)]
@@ -62,13 +76,29 @@ impl Probe for SqlStore {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        within_deadline(async { self.db.ping().await.map_err(failed) }).await
+        within_deadline(|| async { self.db.ping().await.map_err(failed) }).await
     }
 }
 
-/// Gives up on work that exceeds [`DEADLINE`]; an open transaction is rolled back by being dropped.
-async fn within_deadline<T>(work: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
-    tokio::time::timeout(DEADLINE, work)
+/// Does `work`, again where it only lost a race against another transaction, and gives up when it exceeds
+/// [`DEADLINE`]; an open transaction is rolled back by being dropped.
+///
+/// Beginning again is safe: the database has undone what the loser did.
+async fn within_deadline<T, W>(work: impl Fn() -> W + Send) -> Result<T, StoreError>
+where
+    W: Future<Output = Result<T, StoreError>> + Send,
+{
+    let attempts = async {
+        let mut backoff = Backoff::new(WAIT_FIRST, WAIT_LONGEST);
+        for _ in 1..ATTEMPTS_MAX {
+            match work().await {
+                Err(error) if is_lost_race(&error) => tokio::time::sleep(backoff.next_wait()).await,
+                done => return done,
+            }
+        }
+        work().await
+    };
+    tokio::time::timeout(DEADLINE, attempts)
         .await
         .unwrap_or_else(|elapsed| Err(StoreError::Unavailable { store: STORE, source: Box::new(elapsed) }))
 }
@@ -89,4 +119,8 @@ fn instant(millis: i64, column: &str) -> Result<Timestamp, StoreError> {
 
 fn uuid(text: &str, column: &str) -> Result<Uuid, StoreError> {
     Uuid::try_parse(text).map_err(|_| corrupt(format!("{column} is {text:?}, not a UUID")))
+}
+
+fn hash(bytes: Vec<u8>, column: &str) -> Result<TokenHash, StoreError> {
+    bytes.try_into().map_err(|_| corrupt(format!("{column} is not a SHA-256")))
 }

@@ -5,21 +5,19 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::{CaseStatement, Expr, OnConflict};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::entities::revocations::{ActiveModel, Column, Entity, Model};
 use super::error::{corrupt, failed};
+use super::purge::purge;
 use super::{SqlStore, instant, millis, millis_up, uuid, within_deadline};
 use crate::identity::session::SessionId;
 use crate::store::{Covers, Revocation, RevocationLog, StoreError};
 
-/// Rows per `DELETE`, below every database's limit of bound values.
-pub(super) const DELETE_ROWS: usize = 500;
-
 #[async_trait]
 impl RevocationLog for SqlStore {
     async fn record(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let tx = self.begin().await?;
             write(&tx, revocations).await?;
             tx.commit().await.map_err(failed)
@@ -28,7 +26,7 @@ impl RevocationLog for SqlStore {
     }
 
     async fn unexpired(&self, now: Timestamp, after: i64, limit: u32) -> Result<Vec<(i64, Revocation)>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let rows = Entity::find()
                 .filter(Column::Sequence.gt(after))
                 .filter(Column::ExpiresAt.gt(millis(now)))
@@ -41,21 +39,8 @@ impl RevocationLog for SqlStore {
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        within_deadline(async {
-            // Chosen first and deleted by key: none of the databases agrees with another on `DELETE … LIMIT`.
-            let expired = Entity::find().select_only().column(Column::Sequence).filter(Column::ExpiresAt.lt(millis(before)));
-            let expired: Vec<i64> = expired.limit(u64::from(limit)).into_tuple().all(&self.db).await.map_err(failed)?;
-            let mut purged = 0;
-            for sequences in expired.chunks(DELETE_ROWS) {
-                let delete = Entity::delete_many()
-                    .filter(Column::Sequence.is_in(sequences.iter().copied()))
-                    // Again, because a row may have been extended since.
-                    .filter(Column::ExpiresAt.lt(millis(before)));
-                purged += delete.exec(&self.db).await.map_err(failed)?.rows_affected;
-            }
-            Ok(purged)
-        })
-        .await
+        let over = Condition::all().add(Column::ExpiresAt.lt(millis(before)));
+        within_deadline(|| purge::<Entity, i64>(&self.db, Column::Sequence, over.clone(), limit)).await
     }
 }
 

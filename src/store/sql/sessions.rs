@@ -9,22 +9,24 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
+use super::endings::{change_password, open_sessions, refuse_older_logins};
 use super::entities::{refresh_tokens, sessions, users};
 use super::error::{corrupt, failed};
-use super::revocations::{self, DELETE_ROWS};
-use super::{SqlStore, instant, millis, millis_up, uuid, within_deadline};
+use super::purge::purge;
+use super::users::hold;
+use super::{SqlStore, api_keys, instant, millis, revocations, uuid, within_deadline};
 use crate::identity::password::PasswordHash;
 use crate::identity::session::{Session, SessionId};
 use crate::identity::user::UserId;
-use crate::store::{Advance, Covers, Ending, Opening, Revocation, Sessions, StoreError};
+use crate::store::{Advance, Ending, Opening, Revocation, Sessions, StoreError};
 
 #[async_trait]
 impl Sessions for SqlStore {
     async fn open(&self, session: &Session, jti: Uuid) -> Result<Opening, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let tx = self.begin().await?;
             // Holds the user's row, so that this login comes wholly before or wholly after an ending of all sessions:
             // before, and the ending sees the session; after, and `sessions_from` refuses it.
@@ -46,7 +48,7 @@ impl Sessions for SqlStore {
     }
 
     async fn find(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let found = sessions::Entity::find_by_id(id.to_string()).one(&self.db).await.map_err(failed)?;
             found.map(session).transpose()
         })
@@ -54,7 +56,7 @@ impl Sessions for SqlStore {
     }
 
     async fn live(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let live = sessions::Entity::find()
                 .filter(sessions::Column::UserId.eq(user.to_string()))
                 .filter(sessions::Column::EndedAt.is_null())
@@ -68,7 +70,7 @@ impl Sessions for SqlStore {
     }
 
     async fn advance(&self, advance: &Advance) -> Result<bool, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let tx = self.begin().await?;
             let swap = sessions::Entity::update_many()
                 .col_expr(sessions::Column::Generation, Expr::value(i64::from(advance.to)))
@@ -93,8 +95,35 @@ impl Sessions for SqlStore {
         .await
     }
 
+    async fn touch(&self, id: SessionId, refresh_expires_at: Timestamp, at: Timestamp, jti: Uuid) -> Result<bool, StoreError> {
+        let (until, at) = (millis(refresh_expires_at), millis(at));
+        within_deadline(|| async {
+            let tx = self.begin().await?;
+            let held = || Expr::col(sessions::Column::RefreshExpiresAt);
+            let slide = sessions::Entity::update_many()
+                .col_expr(sessions::Column::RefreshExpiresAt, Expr::case(held().gt(until), held()).finally(until).into())
+                .filter(sessions::Column::Id.eq(id.to_string()))
+                .filter(sessions::Column::EndedAt.is_null())
+                .filter(sessions::Column::EndsAt.gt(at))
+                .filter(sessions::Column::RefreshExpiresAt.gt(at));
+            if slide.exec(&tx).await.map_err(failed)?.rows_affected == 0 {
+                return Ok(false);
+            }
+            let held = || Expr::col(refresh_tokens::Column::ExpiresAt);
+            let current = refresh_tokens::Entity::update_many()
+                .col_expr(refresh_tokens::Column::ExpiresAt, Expr::case(held().gt(until), held()).finally(until).into())
+                .col_expr(refresh_tokens::Column::Jti, Expr::value(jti.hyphenated().to_string()))
+                .filter(refresh_tokens::Column::SessionId.eq(id.to_string()))
+                .filter(refresh_tokens::Column::UsedAt.is_null());
+            current.exec(&tx).await.map_err(failed)?;
+            tx.commit().await.map_err(failed)?;
+            Ok(true)
+        })
+        .await
+    }
+
     async fn end(&self, id: SessionId, ending: &Ending) -> Result<Vec<Revocation>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let tx = self.begin().await?;
             let records = ending.write(&[id], &tx).await?;
             tx.commit().await.map_err(failed)?;
@@ -104,7 +133,7 @@ impl Sessions for SqlStore {
     }
 
     async fn end_all(&self, user: UserId, except: Option<SessionId>, ending: &Ending) -> Result<Vec<Revocation>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let tx = self.begin().await?;
             refuse_older_logins(user, ending.at).exec(&tx).await.map_err(failed)?;
             let records = ending.write(&open_sessions(user, except, &tx).await?, &tx).await?;
@@ -121,12 +150,9 @@ impl Sessions for SqlStore {
         except: Option<SessionId>,
         ending: &Ending,
     ) -> Result<Vec<Revocation>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let tx = self.begin().await?;
-            let change =
-                refuse_older_logins(user, ending.at).col_expr(users::Column::PasswordHash, Expr::value(password.as_stored()));
-            change.exec(&tx).await.map_err(failed)?;
-            let records = ending.write(&open_sessions(user, except, &tx).await?, &tx).await?;
+            let records = change_password(user, password, except, ending, &tx).await?;
             tx.commit().await.map_err(failed)?;
             Ok(records)
         })
@@ -134,7 +160,7 @@ impl Sessions for SqlStore {
     }
 
     async fn set_disabled(&self, user: UserId, disabled: bool, ending: &Ending) -> Result<Option<Vec<Revocation>>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let tx = self.begin().await?;
             let change = if disabled {
                 refuse_older_logins(user, ending.at).col_expr(users::Column::DisabledAt, Expr::value(millis(ending.at)))
@@ -153,23 +179,29 @@ impl Sessions for SqlStore {
         .await
     }
 
-    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        within_deadline(async {
-            let over = Condition::any()
-                .add(sessions::Column::EndedAt.lt(millis(before)))
-                .add(sessions::Column::EndsAt.lt(millis(before)))
-                .add(sessions::Column::RefreshExpiresAt.lt(millis(before)));
-            let ids = sessions::Entity::find().select_only().column(sessions::Column::Id).filter(over);
-            let ids: Vec<String> = ids.limit(u64::from(limit)).into_tuple().all(&self.db).await.map_err(failed)?;
-            let mut purged = 0;
-            // None of these can come to life again, so they may be deleted in small steps that let logins through.
-            for ids in ids.chunks(DELETE_ROWS) {
-                let delete = sessions::Entity::delete_many().filter(sessions::Column::Id.is_in(ids));
-                purged += delete.exec(&self.db).await.map_err(failed)?.rows_affected;
+    async fn delete_user(&self, user: UserId, ending: &Ending) -> Result<Option<Vec<Revocation>>, StoreError> {
+        within_deadline(|| async {
+            let tx = self.begin().await?;
+            if !hold(user, &tx).await? {
+                return Ok(None);
             }
-            Ok(purged)
+            let mut records = api_keys::issued_for_all(user, ending, &tx).await?;
+            revocations::write(&tx, &records).await?;
+            records.extend(ending.write(&open_sessions(user, None, &tx).await?, &tx).await?);
+            // What is the user's goes with the row: the foreign keys say so.
+            users::Entity::delete_by_id(user.to_string()).exec(&tx).await.map_err(failed)?;
+            tx.commit().await.map_err(failed)?;
+            Ok(Some(records))
         })
         .await
+    }
+
+    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let over = Condition::any()
+            .add(sessions::Column::EndedAt.lt(millis(before)))
+            .add(sessions::Column::EndsAt.lt(millis(before)))
+            .add(sessions::Column::RefreshExpiresAt.lt(millis(before)));
+        within_deadline(|| purge::<sessions::Entity, String>(&self.db, sessions::Column::Id, over.clone(), limit)).await
     }
 }
 
@@ -194,52 +226,6 @@ impl Issued {
         };
         refresh_tokens::Entity::insert(row).exec_without_returning(tx).await.map(drop).map_err(failed)
     }
-}
-
-impl Ending {
-    /// Ends these sessions and writes their records. Sessions that had ended keep the instant at which they did.
-    async fn write(&self, ids: &[SessionId], tx: &DatabaseTransaction) -> Result<Vec<Revocation>, StoreError> {
-        for ids in ids.chunks(DELETE_ROWS) {
-            let ids = || ids.iter().map(SessionId::to_string);
-            let end = sessions::Entity::update_many()
-                .col_expr(sessions::Column::EndedAt, Expr::value(millis(self.at)))
-                .filter(sessions::Column::Id.is_in(ids()))
-                .filter(sessions::Column::EndedAt.is_null());
-            end.exec(tx).await.map_err(failed)?;
-            let revoke = refresh_tokens::Entity::update_many()
-                .col_expr(refresh_tokens::Column::RevokedAt, Expr::value(millis(self.at)))
-                .filter(refresh_tokens::Column::SessionId.is_in(ids()))
-                .filter(refresh_tokens::Column::RevokedAt.is_null());
-            revoke.exec(tx).await.map_err(failed)?;
-        }
-        let ended = ids.iter().map(|id| Revocation { covers: Covers::Session(*id), expires_at: self.access_until });
-        let records: Vec<Revocation> = ended.chain(self.revocations.iter().cloned()).collect();
-        revocations::write(tx, &records).await?;
-        Ok(records)
-    }
-}
-
-/// Holds the user's row and refuses logins that began before `at`. Rounded up: one that began in the same
-/// millisecond, but earlier, may have read the old password.
-fn refuse_older_logins(user: UserId, at: Timestamp) -> sea_orm::UpdateMany<users::Entity> {
-    let at = millis_up(at);
-    let from = || Expr::col(users::Column::SessionsFrom);
-    users::Entity::update_many()
-        .col_expr(users::Column::SessionsFrom, Expr::case(from().gt(at), from()).finally(at).into())
-        .filter(users::Column::Id.eq(user.to_string()))
-}
-
-/// To be called with the user's row held.
-async fn open_sessions(user: UserId, except: Option<SessionId>, tx: &DatabaseTransaction) -> Result<Vec<SessionId>, StoreError> {
-    let open = sessions::Entity::find()
-        .select_only()
-        .column(sessions::Column::Id)
-        .filter(sessions::Column::UserId.eq(user.to_string()))
-        .filter(sessions::Column::EndedAt.is_null())
-        .order_by_asc(sessions::Column::Id);
-    let ids: Vec<String> = open.into_tuple().all(tx).await.map_err(failed)?;
-    let ids = ids.iter().map(|id| uuid(id, "sessions.id").map(SessionId)).collect::<Result<Vec<_>, _>>()?;
-    Ok(ids.into_iter().filter(|id| Some(*id) != except).collect())
 }
 
 fn session_row(session: &Session) -> sessions::ActiveModel {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::entities::{user_roles, users};
@@ -18,17 +19,16 @@ use crate::store::{NewUser, Page, StoreError, Users};
 #[async_trait]
 impl Users for SqlStore {
     async fn add(&self, new: &NewUser) -> Result<(), StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let tx = self.begin().await?;
-            users::Entity::insert(row(new)).exec_without_returning(&tx).await.map_err(failed_user)?;
-            insert_roles(&tx, new.user.id, &new.user.roles).await?;
+            insert(new, &tx).await?;
             tx.commit().await.map_err(failed)
         })
         .await
     }
 
     async fn find(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let found = users::Entity::find_by_id(id.to_string()).one(&self.db).await.map_err(failed)?;
             Ok(self.with_roles(Vec::from_iter(found)).await?.pop())
         })
@@ -40,8 +40,10 @@ impl Users for SqlStore {
             LoginName::Username(name) => users::Column::UsernameCanonical.eq(name.canonical().as_bytes()),
             LoginName::Email(address) => users::Column::EmailCanonical.eq(address.canonical().as_bytes()),
         };
-        within_deadline(async {
-            let Some(found) = users::Entity::find().filter(named).one(&self.db).await.map_err(failed)? else { return Ok(None) };
+        within_deadline(|| async {
+            let Some(found) = users::Entity::find().filter(named.clone()).one(&self.db).await.map_err(failed)? else {
+                return Ok(None);
+            };
             let password = PasswordHash::from_stored(found.password_hash.clone());
             Ok(self.with_roles(vec![found]).await?.pop().map(|user| (user, password)))
         })
@@ -49,7 +51,7 @@ impl Users for SqlStore {
     }
 
     async fn password(&self, id: UserId) -> Result<Option<PasswordHash>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let found = users::Entity::find_by_id(id.to_string()).one(&self.db).await.map_err(failed)?;
             Ok(found.map(|row| PasswordHash::from_stored(row.password_hash)))
         })
@@ -57,7 +59,7 @@ impl Users for SqlStore {
     }
 
     async fn list(&self, page: Page<UserId>) -> Result<Vec<User>, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let mut query = users::Entity::find().order_by_asc(users::Column::Id).limit(u64::from(page.limit));
             if let Some(after) = page.after {
                 query = query.filter(users::Column::Id.gt(after.to_string()));
@@ -68,7 +70,7 @@ impl Users for SqlStore {
     }
 
     async fn upgrade_password(&self, id: UserId, expected: &PasswordHash, upgraded: &PasswordHash) -> Result<bool, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let update = users::Entity::update_many()
                 .col_expr(users::Column::PasswordHash, Expr::value(upgraded.as_stored()))
                 .filter(users::Column::Id.eq(id.to_string()))
@@ -79,13 +81,10 @@ impl Users for SqlStore {
     }
 
     async fn set_roles(&self, id: UserId, roles: &BTreeSet<Role>) -> Result<bool, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let tx = self.begin().await?;
-            // Changes nothing, but holds the user's row: two calls at once must not mix their roles.
-            let hold = users::Entity::update_many()
-                .col_expr(users::Column::CreatedAt, Expr::col(users::Column::CreatedAt))
-                .filter(users::Column::Id.eq(id.to_string()));
-            if hold.exec(&tx).await.map_err(failed)?.rows_affected == 0 {
+            // Two calls at once must not mix their roles.
+            if !hold(id, &tx).await? {
                 return Ok(false);
             }
             let old = user_roles::Entity::delete_many().filter(user_roles::Column::UserId.eq(id.to_string()));
@@ -98,7 +97,7 @@ impl Users for SqlStore {
     }
 
     async fn set_names(&self, id: UserId, given_name: Option<&str>, family_name: Option<&str>) -> Result<bool, StoreError> {
-        within_deadline(async {
+        within_deadline(|| async {
             let update = users::Entity::update_many()
                 .col_expr(users::Column::GivenName, Expr::value(given_name.map(str::to_owned)))
                 .col_expr(users::Column::FamilyName, Expr::value(family_name.map(str::to_owned)))
@@ -106,6 +105,28 @@ impl Users for SqlStore {
             Ok(update.exec(&self.db).await.map_err(failed)?.rows_affected == 1)
         })
         .await
+    }
+
+    async fn set_email_verified(&self, id: UserId, email: &Email, at: Timestamp) -> Result<bool, StoreError> {
+        within_deadline(|| async {
+            let update = users::Entity::update_many()
+                .col_expr(users::Column::EmailVerifiedAt, Expr::value(millis(at)))
+                .filter(users::Column::Id.eq(id.to_string()))
+                .filter(users::Column::EmailCanonical.eq(email.canonical().as_bytes()));
+            Ok(update.exec(&self.db).await.map_err(failed)?.rows_affected == 1)
+        })
+        .await
+    }
+
+    async fn import(&self, users: &[NewUser]) -> Vec<Result<(), StoreError>> {
+        let mut outcomes = Vec::with_capacity(users.len());
+        for user in users {
+            outcomes.push(self.add(user).await);
+            if !matches!(outcomes.last(), Some(Ok(()) | Err(StoreError::Conflict(_)))) {
+                break;
+            }
+        }
+        outcomes
     }
 }
 
@@ -130,14 +151,28 @@ impl SqlStore {
     }
 }
 
-async fn insert_roles(db: &impl ConnectionTrait, id: UserId, roles: &BTreeSet<Role>) -> Result<(), StoreError> {
+/// Holds the user's row until the transaction ends, and changes nothing. False if there is no such user.
+pub(super) async fn hold(id: UserId, tx: &DatabaseTransaction) -> Result<bool, StoreError> {
+    let hold = users::Entity::update_many()
+        .col_expr(users::Column::CreatedAt, Expr::col(users::Column::CreatedAt))
+        .filter(users::Column::Id.eq(id.to_string()));
+    Ok(hold.exec(tx).await.map_err(failed)?.rows_affected == 1)
+}
+
+/// Adds a user with their roles.
+pub(super) async fn insert(new: &NewUser, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+    users::Entity::insert(row(new)).exec_without_returning(tx).await.map_err(failed_user)?;
+    insert_roles(tx, new.user.id, &new.user.roles).await
+}
+
+async fn insert_roles(tx: &DatabaseTransaction, id: UserId, roles: &BTreeSet<Role>) -> Result<(), StoreError> {
     if roles.is_empty() {
         return Ok(());
     }
     let rows = roles
         .iter()
         .map(|role| user_roles::ActiveModel { user_id: Set(id.to_string()), role: Set(role.as_str().as_bytes().to_vec()) });
-    user_roles::Entity::insert_many(rows).exec_without_returning(db).await.map(drop).map_err(failed)
+    user_roles::Entity::insert_many(rows).exec_without_returning(tx).await.map(drop).map_err(failed)
 }
 
 fn row(NewUser { user, password }: &NewUser) -> users::ActiveModel {
@@ -153,6 +188,7 @@ fn row(NewUser { user, password }: &NewUser) -> users::ActiveModel {
         disabled_at: Set(user.disabled_at.map(millis)),
         created_at: Set(millis(user.created_at)),
         sessions_from: Set(0),
+        email_verified_at: Set(user.email_verified_at.map(millis)),
     }
 }
 
@@ -163,6 +199,7 @@ fn user(row: users::Model, roles: BTreeSet<Role>) -> Result<User, StoreError> {
         id: UserId(id),
         username: row.username.map(|typed| Username::parse(&typed)).transpose().map_err(|_| unreadable("username"))?,
         email: row.email.map(|typed| Email::parse(&typed)).transpose().map_err(|_| unreadable("email"))?,
+        email_verified_at: row.email_verified_at.map(|at| instant(at, "users.email_verified_at")).transpose()?,
         given_name: row.given_name,
         family_name: row.family_name,
         roles,

@@ -167,6 +167,11 @@ impl Actor {
         self.answer(self.http.post(format!("{}{path}", self.base)).json(body)).await
     }
 
+    /// Posts JSON for a client behind a proxy that writes this `X-Forwarded-For`: status and answer.
+    pub(crate) async fn post_from(&self, client: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.answer(self.http.post(format!("{}{path}", self.base)).header("x-forwarded-for", client).json(body)).await
+    }
+
     /// Gets a path, with the access token if there is one: status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.answer(self.http.get(format!("{}{path}", self.base))).await

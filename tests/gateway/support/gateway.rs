@@ -27,8 +27,11 @@ static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 /// What the gateway is to be started with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Builder {
+    /// The configuration, without what is said about listeners.
     tables: String,
     sets: Vec<String>,
+    /// For a configuration with listeners of its own: the dialect of each of them. They are moved to free ports.
+    dialects: Vec<String>,
 }
 
 /// A running gateway.
@@ -41,6 +44,8 @@ pub(crate) struct Gateway {
     config: PathBuf,
     /// Where clients connect.
     pub(crate) address: SocketAddr,
+    /// All addresses where clients connect, in the order of the configuration.
+    pub(crate) addresses: Vec<SocketAddr>,
     admin: SocketAddr,
     output: Output,
 }
@@ -60,6 +65,15 @@ impl Gateway {
             .route("path = \"/public\"\naccess = \"public\"")
             .route("path = \"/optional\"\naccess = \"optional\"")
             .route("path = \"/api\"")
+    }
+
+    /// A gateway with a configuration that we ship, in front of one upstream, `app`. Its listeners, one for each of the
+    /// dialects, are moved to free ports.
+    pub(crate) fn shipped(file: &str, dialects: &[&str], upstream: &Upstream) -> Builder {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let tables = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let dialects = dialects.iter().map(|&name| name.to_owned()).collect();
+        Builder { tables, dialects, ..Builder::default() }.set(&format!("upstreams.app.servers=http://{}", upstream.address))
     }
 
     /// A connection on which anything can be sent.
@@ -101,6 +115,17 @@ impl Gateway {
     /// Waits until it is ready.
     pub(crate) async fn ready(&self) {
         eventually("readiness", async || self.is_ready().await.then_some(())).await;
+    }
+
+    /// What a command prints on standard output, with this gateway's configuration and data.
+    ///
+    /// # Panics
+    /// It failed.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        let mut command = self.builder.command(&self.config, &self.directory);
+        let done = command.args(words).output().expect("the gateway was built");
+        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// SIGKILL: what a power failure leaves of the process.
@@ -169,6 +194,13 @@ impl Builder {
         self
     }
 
+    /// Leaves these words of the configuration out.
+    pub(crate) fn without(mut self, words: &str) -> Self {
+        assert!(self.tables.contains(words), "the configuration does not say {words:?}");
+        self.tables = self.tables.replace(words, "");
+        self
+    }
+
     /// Adds a `--set key=value`.
     pub(crate) fn set(mut self, assignment: &str) -> Self {
         self.sets.push(assignment.to_owned());
@@ -200,7 +232,7 @@ impl Builder {
     /// Starts a gateway that must not come up: how it ended, and what it wrote.
     pub(crate) async fn refused(self) -> (ExitStatus, String) {
         let (directory, output) = (a_directory(), Output::default());
-        let config = self.write_config(&directory, free_address(), free_address());
+        let config = self.write_config(&directory, &self.free_addresses(), free_address());
         let status = self.spawn(&config, &directory, &output).exit().await;
         (status, process::text(&output))
     }
@@ -208,11 +240,12 @@ impl Builder {
     async fn start_on(&self, directory: &Arc<TempDir>, until: &str) -> Gateway {
         let mut written = String::new();
         for _ in 0..TRIES_MAX {
-            let (address, admin) = (free_address(), free_address());
-            let (config, output) = (self.write_config(directory, address, admin), Output::default());
-            let process = self.spawn(&config, directory, &output);
-            let (builder, directory) = (self.clone(), Arc::clone(directory));
-            let mut gateway = Gateway { process, builder, directory, config, address, admin, output };
+            let (addresses, admin) = (self.free_addresses(), free_address());
+            let builder = self.clone().listening_on(&addresses, admin);
+            let (config, output) = (builder.write_config(directory, &addresses, admin), Output::default());
+            let process = builder.spawn(&config, directory, &output);
+            let (directory, address) = (Arc::clone(directory), addresses[0]);
+            let mut gateway = Gateway { process, builder, directory, config, address, addresses, admin, output };
             if gateway.is_up(until).await {
                 return gateway;
             }
@@ -224,20 +257,44 @@ impl Builder {
         panic!("the gateway did not start:\n{written}");
     }
 
-    fn write_config(&self, directory: &TempDir, address: SocketAddr, admin: SocketAddr) -> PathBuf {
-        let path = directory.path().join(format!("gateway-{}.toml", address.port()));
-        let server = format!("[server]\nlisten = [\"{address}\"]\nadmin = \"{admin}\"\n");
+    /// One address, or one for each dialect of a configuration that we ship.
+    fn free_addresses(&self) -> Vec<SocketAddr> {
+        (0..self.dialects.len().max(1)).map(|_| free_address()).collect()
+    }
+
+    /// Moves the listeners of a configuration that we ship, and what goes by their ports.
+    fn listening_on(mut self, addresses: &[SocketAddr], admin: SocketAddr) -> Self {
+        if self.dialects.is_empty() {
+            return self;
+        }
+        for (name, address) in std::iter::zip(&self.dialects, addresses) {
+            self.sets.push(format!("dialects.{name}.match.port={}", address.port()));
+        }
+        let listen: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        self.set(&format!("server.listen={}", listen.join(","))).set(&format!("server.admin={admin}"))
+    }
+
+    fn write_config(&self, directory: &TempDir, addresses: &[SocketAddr], admin: SocketAddr) -> PathBuf {
+        let path = directory.path().join(format!("gateway-{}.toml", addresses[0].port()));
+        let shipped = !self.dialects.is_empty();
+        let server =
+            if shipped { String::new() } else { format!("[server]\nlisten = [\"{}\"]\nadmin = \"{admin}\"\n", addresses[0]) };
         std::fs::write(&path, server + &self.tables).expect("a writable directory");
         path
     }
 
     fn spawn(&self, config: &Path, directory: &TempDir, output: &Output) -> Process {
+        Process::start(self.command(config, directory).arg("run"), output)
+    }
+
+    /// The executable with the configuration, to be told what to do.
+    fn command(&self, config: &Path, directory: &TempDir) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("run").arg("--config").arg(config).arg("--data-dir").arg(directory.path().join("data"));
+        command.arg("--config").arg(config).arg("--data-dir").arg(directory.path().join("data"));
         for assignment in &self.sets {
             command.arg("--set").arg(assignment);
         }
-        Process::start(&mut command, output)
+        command
     }
 }
 

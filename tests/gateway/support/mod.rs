@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod mail_server;
 pub(crate) mod process;
 #[path = "../../support/services.rs"]
 pub(crate) mod services;

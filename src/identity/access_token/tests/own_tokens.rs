@@ -24,7 +24,24 @@ fn claims(roles: &[&str]) -> Claims {
         jti: Uuid::from_u128(2),
         issued_at,
         expires_at: issued_at + Duration::from_secs(900),
+        further: Map::new(),
     }
+}
+
+#[test]
+fn further_claims_are_carried_and_replace_none_of_ours() {
+    let mut claims = claims(&["user"]);
+    let further = json!({
+        "firstName": "Ada", "type": "access", "nested": {"a": [1, null]}, "sub": "eve", "roles": ["admin"], "nbf": 9, "exp": 9,
+        "iss": "evil", "aud": "evil", "sid": "x", "jti": "x", "iat": 1, "auth_time": 1, "preferred_username": "eve", "email": "e@e",
+    });
+    claims.further = further.as_object().expect("an object").clone();
+    let token = sign(&claims, key("ed")).expect("signed");
+    let caller = verify(token.expose_secret(), &RING, &policy(), at(NOW)).expect("genuine, and nothing in it twice");
+    assert_eq!(caller.principal, claims.principal);
+    let said = payload_of_verified(token.expose_secret()).expect("JSON");
+    assert_eq!((&said["firstName"], &said["type"], &said["nested"]["a"][0]), (&json!("Ada"), &json!("access"), &json!(1)));
+    assert_eq!((&said["sub"], &said["roles"], said.get("nbf")), (&json!("ada"), &json!(["user"]), None));
 }
 
 #[test]

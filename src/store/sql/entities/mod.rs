@@ -4,6 +4,11 @@
 //! uniqueness is bytes, because the default collation of MySQL and MariaDB ignores case and accents.
 #![expect(unreachable_pub, reason = "SeaORM's derives generate public items, which must not expose narrower ones")]
 
+pub(super) mod api_keys;
+pub(super) mod audit_events;
+pub(super) mod client_assertions;
+pub(super) mod clients;
+pub(super) mod one_time_tokens;
 pub(super) mod refresh_tokens;
 pub(super) mod revocations;
 pub(super) mod sessions;

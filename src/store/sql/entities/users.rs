@@ -18,6 +18,7 @@ pub struct Model {
     pub created_at: i64,
     /// Sessions whose login began before this are refused: all of the user's were ended then.
     pub sessions_from: i64,
+    pub email_verified_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

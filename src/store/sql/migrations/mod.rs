@@ -2,6 +2,7 @@
 //! after it, so that replicas can be updated one by one.
 
 mod m20260101_000001_users_and_sessions;
+mod m20260201_000002_accounts;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
@@ -10,6 +11,6 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20260101_000001_users_and_sessions::Migration)]
+        vec![Box::new(m20260101_000001_users_and_sessions::Migration), Box::new(m20260201_000002_accounts::Migration)]
     }
 }

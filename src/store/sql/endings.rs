@@ -1,0 +1,77 @@
+//! How sessions end in SQL: the pieces that every ending is made of, inside the transaction of whoever ends them.
+
+use jiff::Timestamp;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
+
+use super::entities::{refresh_tokens, sessions, users};
+use super::error::failed;
+use super::purge::DELETE_ROWS;
+use super::{millis, millis_up, revocations, uuid};
+use crate::identity::password::PasswordHash;
+use crate::identity::session::SessionId;
+use crate::identity::user::UserId;
+use crate::store::{Covers, Ending, Revocation, StoreError};
+
+impl Ending {
+    /// Ends these sessions and writes their records. Sessions that had ended keep the instant at which they did.
+    pub(super) async fn write(&self, ids: &[SessionId], tx: &DatabaseTransaction) -> Result<Vec<Revocation>, StoreError> {
+        for ids in ids.chunks(DELETE_ROWS) {
+            let ids = || ids.iter().map(SessionId::to_string);
+            let end = sessions::Entity::update_many()
+                .col_expr(sessions::Column::EndedAt, Expr::value(millis(self.at)))
+                .filter(sessions::Column::Id.is_in(ids()))
+                .filter(sessions::Column::EndedAt.is_null());
+            end.exec(tx).await.map_err(failed)?;
+            let revoke = refresh_tokens::Entity::update_many()
+                .col_expr(refresh_tokens::Column::RevokedAt, Expr::value(millis(self.at)))
+                .filter(refresh_tokens::Column::SessionId.is_in(ids()))
+                .filter(refresh_tokens::Column::RevokedAt.is_null());
+            revoke.exec(tx).await.map_err(failed)?;
+        }
+        let ended = ids.iter().map(|id| Revocation { covers: Covers::Session(*id), expires_at: self.access_until });
+        let records: Vec<Revocation> = ended.chain(self.revocations.iter().cloned()).collect();
+        revocations::write(tx, &records).await?;
+        Ok(records)
+    }
+}
+
+/// Holds the user's row and refuses logins that began before `at`. Rounded up: one that began in the same
+/// millisecond, but earlier, may have read the old password.
+pub(super) fn refuse_older_logins(user: UserId, at: Timestamp) -> UpdateMany<users::Entity> {
+    let at = millis_up(at);
+    let from = || Expr::col(users::Column::SessionsFrom);
+    users::Entity::update_many()
+        .col_expr(users::Column::SessionsFrom, Expr::case(from().gt(at), from()).finally(at).into())
+        .filter(users::Column::Id.eq(user.to_string()))
+}
+
+/// Replaces the password and ends all sessions but one, in the caller's transaction.
+pub(super) async fn change_password(
+    user: UserId,
+    password: &PasswordHash,
+    except: Option<SessionId>,
+    ending: &Ending,
+    tx: &DatabaseTransaction,
+) -> Result<Vec<Revocation>, StoreError> {
+    let change = refuse_older_logins(user, ending.at).col_expr(users::Column::PasswordHash, Expr::value(password.as_stored()));
+    change.exec(tx).await.map_err(failed)?;
+    ending.write(&open_sessions(user, except, tx).await?, tx).await
+}
+
+/// To be called with the user's row held.
+pub(super) async fn open_sessions(
+    user: UserId,
+    except: Option<SessionId>,
+    tx: &DatabaseTransaction,
+) -> Result<Vec<SessionId>, StoreError> {
+    let open = sessions::Entity::find()
+        .select_only()
+        .column(sessions::Column::Id)
+        .filter(sessions::Column::UserId.eq(user.to_string()))
+        .filter(sessions::Column::EndedAt.is_null())
+        .order_by_asc(sessions::Column::Id);
+    let ids: Vec<String> = open.into_tuple().all(tx).await.map_err(failed)?;
+    let ids = ids.iter().map(|id| uuid(id, "sessions.id").map(SessionId)).collect::<Result<Vec<_>, _>>()?;
+    Ok(ids.into_iter().filter(|id| Some(*id) != except).collect())
+}
