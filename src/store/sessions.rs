@@ -18,7 +18,7 @@ pub struct Ending {
     /// When the last access token that may exist of a session ended now has expired, skew included: how long the
     /// revocations of the ended sessions are kept.
     pub access_until: Timestamp,
-    /// Further records to write in the same transaction, such as a [`Covers::Principal`].
+    /// Further records to write in the same transaction, such as a [`Covers::Principal`](super::Covers::Principal).
     pub revocations: Vec<Revocation>,
 }
 
@@ -53,7 +53,7 @@ pub struct Advance {
 /// Sessions and their refresh chains.
 ///
 /// Every ending writes its revocations in the same transaction and returns all of them: they must be published to
-/// the [`RevokedSet`] before the ending is acknowledged to anyone.
+/// the [`RevokedSet`](super::RevokedSet) before the ending is acknowledged to anyone.
 #[async_trait]
 pub trait Sessions: Send + Sync {
     /// Opens a session at generation 0, whose access token is `jti`.
