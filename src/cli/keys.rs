@@ -42,11 +42,17 @@ pub(super) enum KeysCommand {
     /// Let a key sign no more; tokens that it signed stay valid until they expire
     Retire {
         /// The key's id
+        // A key id is base64url and may begin with a hyphen.
+        // It is base64url, and may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Remove a key, and with it every token that it signed
     Remove {
         /// The key's id
+        // A key id is base64url and may begin with a hyphen.
+        // It is base64url, and may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
 }

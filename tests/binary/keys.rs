@@ -72,6 +72,8 @@ fn the_last_key_that_can_sign_is_neither_retired_nor_removed() {
         let complaint = place.run(&format!("keys {command} {only}")).refused(1);
         assert_says(&complaint, &["no other key could sign", "portcullis keys rotate"]);
         assert_says(&place.run(&format!("keys {command} k7")).refused(1), &["there is no key `k7`"]);
+        // Every 64th id begins like an option.
+        assert_says(&place.run(&format!("keys {command} -k7")).refused(1), &["there is no key `-k7`"]);
     }
     assert_eq!(kids(&place), [only]);
 }
