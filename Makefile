@@ -23,6 +23,8 @@ define need
 endef
 # zlib-ng, aws-lc and SQLite are built from their sources.
 to_build = cc:gcc+libc6-dev cmake:cmake
+# Debian's python3 cannot make virtual environments; there is no command by which to tell.
+venv = $(shell python3 -c "import ensurepip, venv" 2>/dev/null || echo no-venv:python3-venv)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
@@ -51,8 +53,14 @@ run: ## builds and runs the gateway on 127.0.0.1:8080, with the example service 
 	wait -n $$upstream $$gateway || true
 	echo "one of the two ended by itself: see above" >&2; exit 1
 
-test: ## the whole suite, with real Redis, PostgreSQL and MariaDB servers
-	$(call need,$(to_build) redis-server:redis-server postgres:postgresql mariadbd:mariadb-server)
+test: ## the whole suite, with real Redis, PostgreSQL and MariaDB servers, and schemathesis
+	$(call need,$(to_build) redis-server:redis-server postgres:postgresql mariadbd:mariadb-server python3:python3 $(venv))
+	pins=tests/gateway/openapi/requirements.txt venv=$(built)/schemathesis
+	cmp -s "$$pins" "$$venv/installed.txt" || {
+		python3 -m venv --clear "$$venv"
+		"$$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$$pins"
+		cp "$$pins" "$$venv/installed.txt"
+	}
 	cargo test --locked
 
 lint: ## formatting, clippy and documentation, warnings denied

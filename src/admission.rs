@@ -4,11 +4,13 @@
 //! and the route must let them pass. Whatever cannot be checked is refused.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, header};
 
 use crate::auth::authenticate::{AuthenticateError, Authenticator};
+use crate::clock::Clock;
 use crate::identity::Caller;
 use crate::identity::access_token::TokenError;
 use crate::limit::{HeadTooLarge, RequestLimits};
@@ -60,13 +62,14 @@ pub struct Gate {
     routes: RouteTable,
     limits: RequestLimits,
     authenticator: Arc<Authenticator>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Gate {
     /// A gate over these routes.
     #[must_use]
-    pub fn new(routes: RouteTable, limits: RequestLimits, authenticator: Arc<Authenticator>) -> Self {
-        Self { routes, limits, authenticator }
+    pub fn new(routes: RouteTable, limits: RequestLimits, authenticator: Arc<Authenticator>, clock: Arc<dyn Clock>) -> Self {
+        Self { routes, limits, authenticator, clock }
     }
 
     /// Reads the head in its one reading. `raw_target` is the request target as received.
@@ -88,7 +91,7 @@ impl Gate {
     pub async fn admit(&self, destination: &Destination, head: &Parts) -> Result<Permit, Denied> {
         let route = self.route(destination, head)?;
         let caller = self.caller(route, head).await?;
-        access::decide(Arc::clone(route), caller).map_err(Denied::Access)
+        access::decide(Arc::clone(route), caller, || self.clock.now()).map_err(Denied::Access)
     }
 
     /// Decides the same about a request whose caller was recognised by other means than its access token alone.
@@ -97,7 +100,7 @@ impl Gate {
     /// Why it is refused. Nothing may reach an upstream then.
     pub fn admit_as(&self, caller: Arc<Caller>, destination: &Destination, head: &Parts) -> Result<Permit, Denied> {
         let route = self.route(destination, head)?;
-        access::decide(Arc::clone(route), Some(caller)).map_err(Denied::Access)
+        access::decide(Arc::clone(route), Some(caller), || self.clock.now()).map_err(Denied::Access)
     }
 
     fn route(&self, destination: &Destination, head: &Parts) -> Result<&Arc<Route>, Denied> {
@@ -142,7 +145,8 @@ impl Denied {
             Self::NotRevived(reason) => *reason,
             // RFC 6750 §3.1: a scheme without a token is no attempt to authenticate.
             Self::Access(AccessRefusal::MissingToken) | Self::Bearer(BearerError::Empty) => Reason::MissingToken,
-            Self::Access(AccessRefusal::MissingRole) => Reason::Forbidden,
+            Self::Access(AccessRefusal::MissingRole | AccessRefusal::MissingScope { .. }) => Reason::Forbidden,
+            Self::Access(AccessRefusal::TooLongAgo(_)) => Reason::Reauthenticate,
         }
     }
 
@@ -152,10 +156,29 @@ impl Denied {
         matches!(self, Self::Authenticate(AuthenticateError::Token(TokenError::Expired)))
     }
 
+    /// How recent a password the route asks for; none for any other refusal.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        if let Self::Access(AccessRefusal::TooLongAgo(max_age)) = self { Some(*max_age) } else { None }
+    }
+
     /// What exactly was wrong with the token: for the log, never for the client.
     #[must_use]
     pub fn detail(&self) -> Option<&'static str> {
-        if let Self::Authenticate(error) = self { Some(error.reason_detail()) } else { None }
+        match self {
+            Self::Authenticate(error) => Some(error.reason_detail()),
+            Self::Access(AccessRefusal::MissingScope { .. }) => Some("scope"),
+            _ => None,
+        }
+    }
+
+    /// The scopes that the token lacks some of, as the challenge names them; none for any other refusal.
+    #[must_use]
+    pub fn required_scopes(&self) -> Option<&str> {
+        match self {
+            Self::Access(AccessRefusal::MissingScope { required }) => Some(required),
+            _ => None,
+        }
     }
 
     /// The methods that would have been served (RFC 9110 §15.5.6); empty for any other refusal.

@@ -58,6 +58,8 @@ reasons! {
     RevokedToken = "revoked_token", UNAUTHORIZED, "The token has been revoked";
     /// The one-time token or its ticket is unknown, expired, used, or good for something else; never says which.
     BadTicket = "bad_ticket", BAD_REQUEST, "The one-time token is not valid";
+    /// The route asks for a more recent password; see `POST /reauthenticate` (RFC 9470).
+    Reauthenticate = "reauthenticate", UNAUTHORIZED, "The password must be given again";
     /// The caller is known and may not do this.
     Forbidden = "forbidden", FORBIDDEN, "Not allowed";
     /// No route matches: denied by default.

@@ -83,6 +83,7 @@ const SPOKEN_ONLY_IN: &[(&str, &[&str])] = &[
     ("minijinja", &["mail"]),
     ("jsonwebtoken", &["identity"]),
     ("anyhow", &["app", "cli", "main"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// What reads the present. Everyone but `clock` takes it as an argument. A method call `.elapsed()` is noted as

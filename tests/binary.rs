@@ -4,8 +4,12 @@
 
 #[path = "binary/administration.rs"]
 mod administration;
+#[path = "binary/audit.rs"]
+mod audit;
 #[path = "binary/configuration.rs"]
 mod configuration;
+#[path = "binary/import.rs"]
+mod import;
 #[path = "binary/keys.rs"]
 mod keys;
 #[path = "support/services.rs"]

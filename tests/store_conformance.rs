@@ -96,6 +96,7 @@ fn session(user: UserId, created_at: Timestamp) -> Session {
         id: SessionId(Uuid::new_v4()),
         user,
         created_at,
+        authenticated_at: created_at,
         ends_at: created_at + secs(90 * 86_400),
         ended_at: None,
         generation: 0,

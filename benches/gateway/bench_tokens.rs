@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use portcullis::clock::{Clock, SystemClock};
-use portcullis::identity::Principal;
 use portcullis::identity::access_token::{self, Claims};
 use portcullis::identity::session::SessionId;
 use portcullis::identity::signing_keys::KeyRing;
+use portcullis::identity::{Credential, Principal};
 use portcullis::store::key_file;
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
@@ -39,7 +39,9 @@ fn main() -> anyhow::Result<()> {
             email: None,
             roles: ["user".into()].into(),
             session: SessionId(Uuid::new_v4()),
+            scopes: Box::default(),
             auth_time: now,
+            credential: Credential::Session,
         };
         let audience = audience.as_str().into();
         let claims = Claims {

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use super::Api;
 use super::problem::Problem;
 use crate::auth::Origin;
-use crate::identity::Caller;
+use crate::identity::{Caller, Credential};
 use crate::policy::bearer;
 use crate::reason::Reason;
 
@@ -26,8 +26,8 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Where a login comes from.
-    pub(super) fn origin(self) -> Origin {
-        Origin { address: Some(self.client), agent: self.user_agent }
+    pub(super) fn origin(&self) -> Origin {
+        Origin { address: Some(self.client), agent: self.user_agent.clone() }
     }
 }
 
@@ -40,15 +40,48 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
     }
 }
 
-/// The caller, whose access token is genuine, unexpired and not revoked.
+/// Whoever calls: a user in a session, a client, or an API key. Its token is genuine, unexpired and not revoked.
+pub(super) struct AnyCaller(pub(super) Arc<Caller>);
+
+impl FromRequestParts<Arc<Api>> for AnyCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let token = bearer::extract(&parts.headers)?.ok_or_else(|| Problem::new(Reason::MissingToken))?;
+        Ok(Self(api.authenticator.authenticate(token).await?))
+    }
+}
+
+/// A user in a session, whose access token is genuine, unexpired and not revoked. Never a client or an API key: what
+/// a program holds must not be able to change passwords, sessions or keys, or it could outlive its own revocation.
 pub(super) struct Authenticated(pub(super) Arc<Caller>);
 
 impl FromRequestParts<Arc<Api>> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let token = bearer::extract(&parts.headers)?.ok_or_else(|| Problem::new(Reason::MissingToken))?;
-        Ok(Self(api.authenticator.authenticate(token).await?))
+        let AnyCaller(caller) = AnyCaller::from_request_parts(parts, api).await?;
+        match caller.principal.credential {
+            Credential::Session => Ok(Self(caller)),
+            Credential::Client | Credential::ApiKey => {
+                Err(Problem::new(Reason::Forbidden).with_detail("this is for users in a session, not for clients and api keys"))
+            }
+        }
+    }
+}
+
+/// The same, who is an administrator, too.
+pub(super) struct Administrator(pub(super) Arc<Caller>);
+
+impl FromRequestParts<Arc<Api>> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let Authenticated(caller) = Authenticated::from_request_parts(parts, api).await?;
+        if api.auth.is_administrator(&caller) {
+            return Ok(Self(caller));
+        }
+        Err(Problem::new(Reason::Forbidden).with_detail("this is for administrators"))
     }
 }
 

@@ -8,6 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::Shared;
+use super::document::Refusal;
+use super::oauth::error::OAuthErrorBody;
 use super::problem::{FieldProblem, ProblemBody};
 use crate::identity::signing_keys::PublicKey;
 
@@ -16,11 +18,13 @@ use crate::identity::signing_keys::PublicKey;
 #[openapi(
     info(title = "Portcullis", description = "Users, sessions and tokens of the gateway."),
     modifiers(&Bearer),
-    components(schemas(ProblemBody<'static>, FieldProblem<'static>)),
+    components(schemas(ProblemBody<'static>, FieldProblem<'static>, OAuthErrorBody)),
     tags(
         (name = "users", description = "Registration and profile"),
         (name = "sessions", description = "Login, refresh, logout, devices"),
         (name = "one-time tokens", description = "Password reset, e-mail verification, invitations"),
+        (name = "api keys", description = "Keys of users' programs"),
+        (name = "oauth", description = "Tokens of clients; revocation and introspection (RFC 6749, 7009, 7662)"),
         (name = "discovery", description = "This document and the verification keys"),
     )
 )]
@@ -33,13 +37,15 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("at+jwt").build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let client = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
+        components.add_security_scheme("client", SecurityScheme::Http(client));
     }
 }
 
 /// This document.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "discovery",
-    responses((status = 200, description = "The OpenAPI document", body = serde_json::Value))
+    responses((status = 200, description = "The OpenAPI document", body = serde_json::Value), Refusal)
 )]
 pub(super) async fn openapi(State(api): Shared) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], api.document.clone())
@@ -58,7 +64,7 @@ const JWKS_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 /// The public signing keys, those not signing yet included. Secret keys (HS256) are never among them.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "discovery",
-    responses((status = 200, description = "A JSON Web Key Set", body = JwksBody))
+    responses((status = 200, description = "A JSON Web Key Set", body = JwksBody), Refusal)
 )]
 pub(super) async fn jwks(State(api): Shared) -> impl IntoResponse {
     let keys = api.auth.ring().public_keys().map(jwk).collect();

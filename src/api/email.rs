@@ -8,9 +8,11 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::body::{self, OptionalJson};
-use super::context::Authenticated;
+use super::context::{Authenticated, RequestContext};
 use super::cookie::{Ticket, UsedTicket};
-use super::problem::{Problem, Refusal};
+use super::document::{Conflict, Forbidden, NotFound, Refusal, TooMany};
+use super::problem::Problem;
+use crate::auth::mail::Enclosure;
 
 /// The token of the link, unless it was redeemed for a ticket before.
 #[derive(Deserialize, ToSchema)]
@@ -24,10 +26,10 @@ pub(super) struct VerifyEmailRequest {
 /// Has a link mailed to the caller that verifies their address.
 #[utoipa::path(
     post, path = "/email/verify/send", tag = "one-time tokens", security(("bearer" = [])),
-    responses((status = 202, description = "A mail is on its way"), Refusal)
+    responses((status = 202, description = "A mail is on its way"), Refusal, Forbidden, NotFound, Conflict, TooMany)
 )]
 pub(super) async fn send(State(api): Shared, Authenticated(caller): Authenticated) -> Result<StatusCode, Problem> {
-    api.auth.send_verification(&caller, None).await?;
+    api.auth.send_verification(&caller, &Enclosure::default()).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -38,10 +40,11 @@ pub(super) async fn send(State(api): Shared, Authenticated(caller): Authenticate
 )]
 pub(super) async fn verify(
     State(api): Shared,
+    context: RequestContext,
     ticket: Ticket,
     OptionalJson(request): OptionalJson<VerifyEmailRequest>,
 ) -> Result<(StatusCode, UsedTicket), Problem> {
     let token = request.and_then(|request| request.token);
-    api.auth.verify_email(ticket.or_token(token.as_ref())?).await?;
+    api.auth.verify_email(ticket.or_token(token.as_ref())?, &context.origin()).await?;
     Ok((StatusCode::NO_CONTENT, ticket.used_unless(token.is_some())))
 }

@@ -9,21 +9,26 @@ use utoipa::ToSchema;
 use super::Shared;
 use super::body::{self, Json, OptionalJson};
 use super::context::{Authenticated, RequestContext, SentToken};
-use super::problem::{Problem, Refusal};
+use super::document::{Refusal, TooMany, Unauthorized};
+use super::problem::Problem;
 use crate::auth::FieldError;
 use crate::auth::tokens::Tokens;
+use crate::identity::machine_secret::MachineSecret;
 use crate::reason::Reason;
 
 /// Name and password. Exactly one of the three names.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LoginRequest {
+    #[schema(min_length = 1)]
     username: Option<String>,
+    #[schema(min_length = 1)]
     email: Option<String>,
     /// A user name or an e-mail address.
+    #[schema(min_length = 1)]
     identifier: Option<String>,
     #[serde(deserialize_with = "body::secret")]
-    #[schema(value_type = String, format = Password)]
+    #[schema(value_type = String, format = Password, min_length = 1)]
     password: SecretString,
 }
 
@@ -75,7 +80,7 @@ pub(super) struct LogoutRequest {
 /// Signs in.
 #[utoipa::path(
     post, path = "/login", tag = "sessions", request_body = LoginRequest,
-    responses((status = 200, description = "The session's first tokens", body = TokensBody), Refusal)
+    responses((status = 200, description = "The session's first tokens", body = TokensBody), Refusal, Unauthorized, TooMany)
 )]
 pub(super) async fn login(
     State(api): Shared,
@@ -95,10 +100,14 @@ pub(super) async fn login(
 /// Exchanges a refresh token for the next pair. Safe to repeat within the grace window: the answer is the same.
 #[utoipa::path(
     post, path = "/refresh", tag = "sessions", request_body = RefreshRequest,
-    responses((status = 200, description = "The session's next tokens", body = TokensBody), Refusal)
+    responses((status = 200, description = "The session's next tokens", body = TokensBody), Refusal, Unauthorized)
 )]
-pub(super) async fn refresh(State(api): Shared, Json(request): Json<RefreshRequest>) -> Result<axum::Json<TokensBody>, Problem> {
-    Ok(axum::Json(api.auth.refresh(request.refresh_token.expose_secret()).await?.into()))
+pub(super) async fn refresh(
+    State(api): Shared,
+    context: RequestContext,
+    Json(request): Json<RefreshRequest>,
+) -> Result<axum::Json<TokensBody>, Problem> {
+    Ok(axum::Json(api.auth.refresh(request.refresh_token.expose_secret(), &context.origin()).await?.into()))
 }
 
 /// Ends the session of a token: the bearer token, the refresh token in the body, or both. Also for tokens that have
@@ -109,6 +118,7 @@ pub(super) async fn refresh(State(api): Shared, Json(request): Json<RefreshReque
 )]
 pub(super) async fn logout(
     State(api): Shared,
+    context: RequestContext,
     SentToken(access_token): SentToken,
     OptionalJson(request): OptionalJson<LogoutRequest>,
 ) -> Result<StatusCode, Problem> {
@@ -116,7 +126,11 @@ pub(super) async fn logout(
     if access_token.is_none() && refresh_token.is_none() {
         return Err(Problem::new(Reason::MissingToken));
     }
-    api.auth.logout(access_token.as_deref(), refresh_token).await?;
+    if access_token.as_deref().is_some_and(MachineSecret::is_api_key) {
+        // A 204 would say that it is not accepted any more.
+        return Err(Problem::new(Reason::Forbidden).with_detail("an api key has no session: delete the key"));
+    }
+    api.auth.logout(access_token.as_deref(), refresh_token, &context.origin()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -125,7 +139,11 @@ pub(super) async fn logout(
     post, path = "/logout-all", tag = "sessions", security(("bearer" = [])),
     responses((status = 204, description = "No token of the user is accepted any more"), Refusal)
 )]
-pub(super) async fn logout_all(State(api): Shared, Authenticated(caller): Authenticated) -> Result<StatusCode, Problem> {
-    api.auth.logout_all(&caller).await?;
+pub(super) async fn logout_all(
+    State(api): Shared,
+    context: RequestContext,
+    Authenticated(caller): Authenticated,
+) -> Result<StatusCode, Problem> {
+    api.auth.logout_all(&caller, &context.origin()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

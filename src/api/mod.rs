@@ -3,21 +3,28 @@
 //! Every endpoint is in `endpoints`, which is at once the router and its OpenAPI document, so neither can have
 //! what the other lacks. Bodies stand beside their handlers.
 
+mod api_keys;
+pub mod audit;
 pub mod body;
 pub mod context;
 mod cookie;
 pub mod dialects;
 pub mod discovery;
+mod document;
 pub mod email;
 pub mod invitations;
 pub mod login;
 pub mod me;
+mod oauth;
 pub mod one_time;
 pub mod password;
 pub mod password_reset;
 pub mod problem;
+mod query;
+pub mod reauthenticate;
 pub mod register;
 pub mod sessions;
+pub mod users;
 pub mod verify;
 
 use std::fmt;
@@ -39,6 +46,8 @@ use crate::identity::Principal;
 use crate::reason::Reason;
 use problem::Problem;
 
+pub use oauth::metadata::Endpoints;
+
 /// What the API is told about its surroundings.
 #[derive(Clone)]
 pub struct ApiSettings {
@@ -48,6 +57,8 @@ pub struct ApiSettings {
     pub body_bytes_max: usize,
     /// The identity headers of a principal, as `forwarding` sets them: `/verify` answers with the very same ones.
     pub identity_headers: IdentityHeaders,
+    /// How clients find the OAuth endpoints; none if the issuer is not a URL.
+    pub endpoints: Option<Endpoints>,
 }
 
 /// Yields the identity headers of a principal.
@@ -58,6 +69,7 @@ impl fmt::Debug for ApiSettings {
         f.debug_struct("ApiSettings")
             .field("prefix", &self.prefix)
             .field("body_bytes_max", &self.body_bytes_max)
+            .field("endpoints", &self.endpoints)
             .finish_non_exhaustive()
     }
 }
@@ -92,15 +104,29 @@ fn endpoints(prefix: &str) -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(email::verify))
         .routes(routes!(invitations::invite))
         .routes(routes!(one_time::redeem))
+        .routes(routes!(reauthenticate::reauthenticate))
+        .routes(routes!(reauthenticate::send))
+        .routes(routes!(audit::list))
+        .routes(routes!(users::list, users::add))
+        .routes(routes!(users::show, users::change, users::delete))
+        .routes(routes!(users::disable))
+        .routes(routes!(users::enable))
+        .routes(routes!(users::set_roles))
+        .routes(routes!(users::sessions, users::end_sessions))
+        .routes(routes!(api_keys::create, api_keys::list))
+        .routes(routes!(api_keys::revoke))
+        .routes(routes!(oauth::token::token))
+        .routes(routes!(oauth::revoke::revoke))
+        .routes(routes!(oauth::introspect::introspect))
         .routes(routes!(discovery::openapi));
     let root = OpenApiRouter::with_openapi(discovery::Document::openapi());
-    root.nest(prefix, api).routes(routes!(discovery::jwks))
+    root.nest(prefix, api).routes(routes!(discovery::jwks)).routes(routes!(oauth::metadata::metadata))
 }
 
 /// The API as a service. Requests must carry a [`context::RequestContext`] as an extension.
 pub fn router(auth: Arc<Auth>, authenticator: Arc<Authenticator>, settings: ApiSettings) -> Router {
     let (router, document) = endpoints(&settings.prefix).split_for_parts();
-    let document = document.to_json().expect("an OpenAPI document is made of strings and lists").into();
+    let document = document::render(&document, &settings.prefix);
     let limit = DefaultBodyLimit::max(settings.body_bytes_max);
     router
         .fallback(async || Problem::new(Reason::NotFound))

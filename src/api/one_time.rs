@@ -10,8 +10,10 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::body::{self, Json};
+use super::context::RequestContext;
 use super::cookie;
-use super::problem::{Problem, Refusal};
+use super::document::Refusal;
+use super::problem::Problem;
 use crate::reason::Reason;
 
 /// A one-time token.
@@ -46,9 +48,10 @@ pub(super) struct RedeemedBody {
 )]
 pub(super) async fn redeem(
     State(api): Shared,
+    context: RequestContext,
     Json(request): Json<RedeemRequest>,
 ) -> Result<([(HeaderName, HeaderValue); 1], axum::Json<RedeemedBody>), Problem> {
-    let redeemed = api.auth.redeem(request.token.expose_secret()).await?;
+    let redeemed = api.auth.redeem(request.token.expose_secret(), &context.origin()).await?;
     let metadata = serde_json::from_str(&redeemed.metadata).map_err(|_| Problem::new(Reason::Internal))?;
     let cookie = [(header::SET_COOKIE, cookie::set(&redeemed.ticket, redeemed.expires_in))];
     Ok((cookie, axum::Json(RedeemedBody { kind: redeemed.kind.as_str(), metadata })))

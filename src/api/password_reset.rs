@@ -8,8 +8,11 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::body::{self, Json};
+use super::context::RequestContext;
 use super::cookie::{Ticket, UsedTicket};
-use super::problem::{Problem, Refusal};
+use super::document::{Forbidden, Refusal};
+use super::problem::Problem;
+use crate::auth::mail::Enclosure;
 use crate::auth::password_reset::Forgetful;
 
 /// Who forgot their password.
@@ -28,17 +31,21 @@ pub(super) struct ResetRequest {
     #[schema(value_type = Option<String>)]
     token: Option<SecretString>,
     #[serde(deserialize_with = "body::secret")]
-    #[schema(value_type = String, format = Password)]
+    #[schema(value_type = String, format = Password, min_length = 8)]
     new_password: SecretString,
 }
 
 /// Has a link for a new password mailed to this address, if it is a user's. The answer is the same if it is not.
 #[utoipa::path(
     post, path = "/password/forgot", tag = "one-time tokens", request_body = ForgotRequest,
-    responses((status = 202, description = "If there is such a user, a mail is on its way"), Refusal)
+    responses((status = 202, description = "If there is such a user, a mail is on its way"), Refusal, Forbidden)
 )]
-pub(super) async fn forgot(State(api): Shared, Json(request): Json<ForgotRequest>) -> Result<StatusCode, Problem> {
-    api.auth.request_password_reset(Forgetful::Email(request.email), None)?;
+pub(super) async fn forgot(
+    State(api): Shared,
+    context: RequestContext,
+    Json(request): Json<ForgotRequest>,
+) -> Result<StatusCode, Problem> {
+    api.auth.request_password_reset(Forgetful::Email(request.email), Enclosure::default(), context.origin())?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -50,10 +57,11 @@ pub(super) async fn forgot(State(api): Shared, Json(request): Json<ForgotRequest
 )]
 pub(super) async fn reset(
     State(api): Shared,
+    context: RequestContext,
     ticket: Ticket,
     Json(request): Json<ResetRequest>,
 ) -> Result<(StatusCode, UsedTicket), Problem> {
     let proof = ticket.or_token(request.token.as_ref())?;
-    api.auth.reset_password(proof, request.new_password.expose_secret()).await?;
+    api.auth.reset_password(proof, request.new_password.expose_secret(), &context.origin()).await?;
     Ok((StatusCode::NO_CONTENT, ticket.used_unless(request.token.is_some())))
 }

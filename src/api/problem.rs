@@ -1,5 +1,7 @@
 //! Refusals as `application/problem+json` (RFC 9457), and the one table from every error of `auth` to its word.
 
+mod errors;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -14,22 +16,6 @@ use utoipa::ToSchema;
 
 use super::context::RequestContext;
 use crate::auth::FieldError;
-use crate::auth::authenticate::AuthenticateError;
-use crate::auth::email_verification::SendVerificationError;
-use crate::auth::invitation::InviteError;
-use crate::auth::login::LoginError;
-use crate::auth::logout::LogoutError;
-use crate::auth::mail::{NoPostage, NotMailed};
-use crate::auth::one_time::OneTimeError;
-use crate::auth::outage::Outage;
-use crate::auth::password_change::PasswordChangeError;
-use crate::auth::password_reset::PasswordResetError;
-use crate::auth::profile::ProfileError;
-use crate::auth::refresh::RefreshError;
-use crate::auth::register::RegisterError;
-use crate::auth::sessions::RevokeSessionError;
-use crate::auth::throttle::Throttled;
-use crate::policy::bearer::BearerError;
 use crate::reason::Reason;
 
 /// A refusal on its way to the client. As a response it carries its [`Reason`] as an extension, so that whoever
@@ -53,9 +39,11 @@ pub struct ProblemBody<'a> {
     /// The same for every problem of this kind.
     title: &'static str,
     /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
     /// What can be said about this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     detail: Option<&'a str>,
     /// The word to match on: one of a closed, documented list.
     code: &'static str,
@@ -64,6 +52,7 @@ pub struct ProblemBody<'a> {
     errors: Vec<FieldProblem<'a>>,
     /// Names this refusal in the gateway's access log.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     decision_id: Option<&'a str>,
 }
 
@@ -80,6 +69,8 @@ pub struct FieldProblem<'a> {
 pub(super) const CHALLENGE: &str = r#"Bearer realm="portcullis""#;
 const CHALLENGE_INVALID_TOKEN: &str = r#"Bearer realm="portcullis", error="invalid_token""#;
 const CHALLENGE_INVALID_REQUEST: &str = r#"Bearer realm="portcullis", error="invalid_request""#;
+/// The token is good and the password too long ago (RFC 9470 §3).
+const CHALLENGE_STEP_UP: &str = r#"Bearer realm="portcullis", error="insufficient_user_authentication""#;
 /// For problems that pass: long enough not to be a storm, short enough not to be noticed.
 const RETRY_AFTER_SECS: u64 = 1;
 
@@ -90,6 +81,7 @@ impl Problem {
         let challenge = match reason {
             Reason::MissingToken | Reason::Credentials => Some(CHALLENGE),
             Reason::BadToken | Reason::ExpiredToken | Reason::RevokedToken => Some(CHALLENGE_INVALID_TOKEN),
+            Reason::Reauthenticate => Some(CHALLENGE_STEP_UP),
             _ => None,
         };
         Self { reason, detail: None, errors: Vec::new(), challenge: challenge.map(Cow::Borrowed), retry_after: None }
@@ -102,10 +94,24 @@ impl Problem {
         self
     }
 
+    /// The password was given too long ago: at most so long is asked for (RFC 9470 §3).
+    #[must_use]
+    pub fn reauthenticate(max_age: Duration) -> Self {
+        let challenge = format!("{CHALLENGE_STEP_UP}, max_age=\"{}\"", max_age.as_secs());
+        Self { challenge: Some(challenge.into()), ..Self::new(Reason::Reauthenticate) }
+    }
+
     /// Fields break rules.
     #[must_use]
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         Self { errors, ..Self::new(Reason::Invalid) }
+    }
+
+    /// The token is not good for one of these scopes, which have spaces between them (RFC 6750 §3.1).
+    #[must_use]
+    pub fn insufficient_scope(required: &str) -> Self {
+        let challenge = format!(r#"{CHALLENGE}, error="insufficient_scope", scope="{required}""#);
+        Self { challenge: Some(challenge.into()), ..Self::new(Reason::Forbidden) }
     }
 
     /// The kind of refusal.
@@ -150,7 +156,7 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = &self.challenge {
-            let challenge = HeaderValue::try_from(&**challenge).expect("a challenge is made of constants and numbers");
+            let challenge = HeaderValue::from_str(challenge).expect("challenges and scopes are visible ASCII");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if matches!(self.reason.status().as_u16(), 429 | 503) {
@@ -170,200 +176,6 @@ impl IntoResponse for Problem {
         self.into_bytes_response(None).map(Body::from)
     }
 }
-
-impl From<Outage> for Problem {
-    fn from(outage: Outage) -> Self {
-        let reason = outage.reason();
-        let cause: &dyn std::error::Error = &outage;
-        // The client learns that it may try again, the operator what broke.
-        if reason == Reason::Internal {
-            tracing::error!(error = cause, code = reason.word(), "a request to the API failed");
-        } else {
-            tracing::warn!(error = cause, code = reason.word(), "a request to the API failed");
-        }
-        Self::new(reason)
-    }
-}
-
-impl From<Throttled> for Problem {
-    fn from(throttled: Throttled) -> Self {
-        Self { retry_after: Some(throttled.retry_after), ..Self::new(Reason::TooMany) }
-    }
-}
-
-impl From<LoginError> for Problem {
-    fn from(error: LoginError) -> Self {
-        match error {
-            LoginError::Invalid(errors) => Self::invalid(errors),
-            LoginError::Credentials => Self::new(Reason::Credentials),
-            LoginError::Throttled(throttled) => throttled.into(),
-            LoginError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<RegisterError> for Problem {
-    fn from(error: RegisterError) -> Self {
-        match error {
-            RegisterError::Closed => Self::new(Reason::Forbidden).with_detail("registration is closed"),
-            RegisterError::NotInvited => Self::new(Reason::Forbidden).with_detail("registration needs an invitation"),
-            RegisterError::BadInvitation => Self::new(Reason::BadTicket),
-            RegisterError::Invalid(errors) => Self::invalid(errors),
-            RegisterError::Taken(field) => {
-                Self { errors: vec![FieldError::new(field, "is taken")], ..Self::new(Reason::Conflict) }
-            }
-            RegisterError::Throttled(throttled) => throttled.into(),
-            RegisterError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<RefreshError> for Problem {
-    fn from(error: RefreshError) -> Self {
-        match error {
-            RefreshError::Forged => Self::new(Reason::BadToken),
-            RefreshError::Expired => Self::new(Reason::ExpiredToken),
-            RefreshError::Ended => Self::new(Reason::RevokedToken),
-            RefreshError::Reused(session) => {
-                tracing::warn!(%session, "a used refresh token came back: the session has been ended");
-                Self::new(Reason::RevokedToken).with_detail("this refresh token was used before; sign in again")
-            }
-            RefreshError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<PasswordChangeError> for Problem {
-    fn from(error: PasswordChangeError) -> Self {
-        match error {
-            PasswordChangeError::Invalid(errors) => Self::invalid(errors),
-            PasswordChangeError::Credentials => Self::new(Reason::Credentials).with_detail("the current password is wrong"),
-            PasswordChangeError::Throttled(throttled) => throttled.into(),
-            PasswordChangeError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<OneTimeError> for Problem {
-    fn from(error: OneTimeError) -> Self {
-        match error {
-            OneTimeError::Refused => Self::new(Reason::BadTicket),
-            OneTimeError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<PasswordResetError> for Problem {
-    fn from(error: PasswordResetError) -> Self {
-        match error {
-            PasswordResetError::Invalid(errors) => Self::invalid(errors),
-            PasswordResetError::Refused => Self::new(Reason::BadTicket),
-            PasswordResetError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<NoPostage> for Problem {
-    fn from(error: NoPostage) -> Self {
-        match error {
-            NoPostage::Off => Self::new(Reason::Forbidden).with_detail("this gateway sends no mail"),
-            NoPostage::TooMany => {
-                let within = Some(Duration::from_secs(3600));
-                let full = Self::new(Reason::TooMany).with_detail("this address was sent enough mail for the hour");
-                Self { retry_after: within, ..full }
-            }
-            NoPostage::Full => Self::new(Reason::Unavailable),
-        }
-    }
-}
-
-impl From<NotMailed> for Problem {
-    fn from(error: NotMailed) -> Self {
-        match error {
-            NotMailed::NoPostage(why) => why.into(),
-            NotMailed::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<SendVerificationError> for Problem {
-    fn from(error: SendVerificationError) -> Self {
-        match error {
-            SendVerificationError::NotFound => ProfileError::NotFound.into(),
-            SendVerificationError::NoAddress => Self::new(Reason::NotFound).with_detail("the user has no e-mail address"),
-            SendVerificationError::Verified => Self::new(Reason::Conflict).with_detail("the e-mail address is verified already"),
-            SendVerificationError::NotMailed(why) => why.into(),
-        }
-    }
-}
-
-impl From<InviteError> for Problem {
-    fn from(error: InviteError) -> Self {
-        match error {
-            InviteError::Closed => Self::new(Reason::Forbidden).with_detail("registration is closed"),
-            InviteError::Forbidden => Self::new(Reason::Forbidden).with_detail(InviteError::Forbidden.to_string()),
-            InviteError::Invalid(errors) => Self::invalid(errors),
-            InviteError::NoPostage(why) => why.into(),
-            InviteError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<RevokeSessionError> for Problem {
-    fn from(error: RevokeSessionError) -> Self {
-        match error {
-            RevokeSessionError::NotFound => Self::new(Reason::NotFound).with_detail("there is no such session"),
-            RevokeSessionError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<LogoutError> for Problem {
-    fn from(error: LogoutError) -> Self {
-        match error {
-            LogoutError::Forged => Self::new(Reason::BadToken),
-            LogoutError::Ended => Self::new(Reason::RevokedToken),
-            LogoutError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<ProfileError> for Problem {
-    fn from(error: ProfileError) -> Self {
-        match error {
-            ProfileError::NotFound => Self::new(Reason::NotFound).with_detail("the token's subject has no account here"),
-            ProfileError::Invalid(errors) => Self::invalid(errors),
-            ProfileError::Outage(outage) => outage.into(),
-        }
-    }
-}
-
-impl From<BearerError> for Problem {
-    fn from(error: BearerError) -> Self {
-        match error {
-            BearerError::Repeated => Self {
-                challenge: Some(Cow::Borrowed(CHALLENGE_INVALID_REQUEST)),
-                ..Self::new(Reason::Malformed).with_detail("there is more than one authorization field")
-            },
-            BearerError::Empty => Self::new(Reason::MissingToken),
-            BearerError::Malformed | BearerError::TooLong => Self::new(Reason::BadToken),
-        }
-    }
-}
-
-impl From<AuthenticateError> for Problem {
-    fn from(error: AuthenticateError) -> Self {
-        // Which check failed would help only those who try; the log has it.
-        tracing::debug!(code = error.reason().word(), detail = error.reason_detail(), "an access token was refused");
-        Self::new(error.reason())
-    }
-}
-
-/// The documents' line for every refusal.
-#[derive(utoipa::IntoResponses)]
-#[response(status = "default", description = "A problem (RFC 9457)", content_type = "application/problem+json")]
-#[expect(dead_code, reason = "read by the OpenAPI macros only")]
-pub(super) struct Refusal(#[to_schema] ProblemBody<'static>);
 
 /// Puts the request's id into refusals: handlers do not know it.
 pub(super) async fn name_decision(request: Request, next: Next) -> axum::response::Response {
@@ -386,7 +198,8 @@ mod tests {
             let challenge = response.headers().get(header::WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
             assert_eq!(challenge.is_some(), reason.status().as_u16() == 401, "{}", reason.word());
             let names_an_error = challenge.is_some_and(|challenge| challenge.contains("error="));
-            let token_was_sent = matches!(reason, Reason::BadToken | Reason::ExpiredToken | Reason::RevokedToken);
+            let token_was_sent =
+                matches!(reason, Reason::BadToken | Reason::ExpiredToken | Reason::RevokedToken | Reason::Reauthenticate);
             assert_eq!(names_an_error, token_was_sent, "{}", reason.word());
         }
     }
@@ -402,6 +215,16 @@ mod tests {
             let response = Problem::new(reason).into_bytes_response(None);
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), expected, "{}", reason.word());
         }
+    }
+
+    #[test]
+    fn a_step_up_says_how_recent_the_password_must_be() {
+        let response = Problem::reauthenticate(Duration::from_mins(5)).into_bytes_response(None);
+        let expected = r#"Bearer realm="portcullis", error="insufficient_user_authentication", max_age="300""#;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[header::WWW_AUTHENTICATE]),
+            (401, &HeaderValue::from_static(expected))
+        );
     }
 
     #[test]

@@ -10,7 +10,8 @@ use super::Shared;
 use super::body::{self, Json};
 use super::context::RequestContext;
 use super::cookie::{Ticket, UsedTicket};
-use super::problem::{Problem, Refusal};
+use super::document::{Conflict, Forbidden, Refusal, TooMany};
+use super::problem::Problem;
 use crate::auth::FieldError;
 use crate::auth::one_time::Proof;
 use crate::auth::register::NewAccount;
@@ -21,20 +22,25 @@ use crate::identity::user::User;
 #[serde(deny_unknown_fields)]
 pub(super) struct RegisterRequest {
     /// A name to sign in with. At least one of `username` and `email` is needed.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[^@]+$")]
     username: Option<String>,
     /// An address to sign in with.
+    #[schema(format = "email", max_length = 254)]
     email: Option<String>,
     #[serde(deserialize_with = "body::secret")]
-    #[schema(value_type = String, format = Password)]
+    #[schema(value_type = String, format = Password, min_length = 8)]
     password: SecretString,
     /// If sent, must be equal to `password`.
     #[serde(default, deserialize_with = "body::optional_secret")]
     #[schema(value_type = Option<String>, format = Password)]
     password_confirmation: Option<SecretString>,
+    #[schema(min_length = 1, max_length = 128)]
     given_name: Option<String>,
+    #[schema(min_length = 1, max_length = 128)]
     family_name: Option<String>,
     /// Roles to have, as far as new users may ask for them.
     #[serde(default)]
+    #[schema(max_items = 64)]
     roles: Vec<String>,
     /// The token of an invitation, unless it was redeemed for a ticket before. Its roles are given, and none beside.
     #[serde(default, deserialize_with = "body::optional_secret")]
@@ -47,16 +53,21 @@ pub(super) struct RegisterRequest {
 #[schema(as = User)]
 pub(super) struct UserBody {
     /// Stable: the `sub` of the user's tokens.
+    #[schema(format = Uuid)]
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     username: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     email: Option<String>,
     /// Whether the user was proved to read the mail of `email`.
     email_verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     given_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     family_name: Option<String>,
     roles: Vec<String>,
     #[schema(format = DateTime)]
@@ -81,7 +92,7 @@ impl From<User> for UserBody {
 /// Registers a user: anybody, or whoever was invited, as configured.
 #[utoipa::path(
     post, path = "/register", tag = "users", request_body = RegisterRequest,
-    responses((status = 201, description = "The user", body = UserBody), Refusal)
+    responses((status = 201, description = "The user", body = UserBody), Refusal, Forbidden, Conflict, TooMany)
 )]
 pub(super) async fn register(
     State(api): Shared,

@@ -6,8 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::context::Authenticated;
-use super::problem::{Problem, Refusal};
+use super::context::{Authenticated, RequestContext};
+use super::document::{NotFound, Refusal};
+use super::problem::Problem;
 use crate::identity::session::{Session, SessionId};
 use crate::reason::Reason;
 
@@ -15,13 +16,14 @@ use crate::reason::Reason;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Sessions)]
 pub(super) struct SessionsBody {
-    sessions: Vec<SessionBody>,
+    pub(super) sessions: Vec<SessionBody>,
 }
 
 /// One login.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Session)]
 pub(super) struct SessionBody {
+    #[schema(format = Uuid)]
     id: String,
     /// Whether it is the one that asks.
     current: bool,
@@ -36,14 +38,16 @@ pub(super) struct SessionBody {
     expires_at: String,
     /// Where the login came from.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     address: Option<String>,
     /// The `User-Agent` of the login.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     user_agent: Option<String>,
 }
 
 impl SessionBody {
-    fn new(session: Session, current: SessionId) -> Self {
+    pub(super) fn new(session: Session, current: SessionId) -> Self {
         Self {
             id: session.id.to_string(),
             current: session.id == current,
@@ -71,14 +75,15 @@ pub(super) async fn list(State(api): Shared, Authenticated(caller): Authenticate
 #[utoipa::path(
     delete, path = "/sessions/{id}", tag = "sessions", security(("bearer" = [])),
     params(("id" = String, Path, description = "As listed")),
-    responses((status = 204, description = "No token of the session is accepted any more"), Refusal)
+    responses((status = 204, description = "No token of the session is accepted any more"), Refusal, NotFound)
 )]
 pub(super) async fn end(
     State(api): Shared,
+    context: RequestContext,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let id = id.parse().map_err(|_| Problem::new(Reason::NotFound).with_detail("there is no such session"))?;
-    api.auth.revoke_session(&caller, SessionId(id)).await?;
+    api.auth.revoke_session(&caller, SessionId(id), &context.origin()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,9 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::context::Authenticated;
-use super::problem::{Problem, Refusal};
-use crate::identity::Caller;
+use super::context::AnyCaller;
+use super::document::Refusal;
+use super::problem::Problem;
+use crate::identity::{Caller, Credential};
 
 /// What the token says, by its claims' names (RFC 9068 §2.2).
 #[derive(Serialize, ToSchema)]
@@ -28,9 +29,16 @@ pub(super) struct ClaimsBody {
     /// Seconds since 1970.
     auth_time: i64,
     roles: Vec<String>,
+    /// With spaces between them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     preferred_username: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     email: Option<String>,
 }
 
@@ -41,10 +49,12 @@ impl From<&Caller> for ClaimsBody {
             sub: principal.subject.to_string(),
             sid: principal.session.to_string(),
             jti: token.jti.to_string(),
-            iat: token.issued_at.as_second(),
+            iat: token.issued_to_owner(principal).as_second(),
             exp: token.expires_at.as_second(),
             auth_time: principal.auth_time.as_second(),
             roles: principal.roles.iter().map(ToString::to_string).collect(),
+            scope: (!principal.scopes.is_empty()).then(|| principal.scopes.join(" ")),
+            client_id: (principal.credential == Credential::Client).then(|| principal.subject.to_string()),
             preferred_username: principal.username.as_deref().map(str::to_owned),
             email: principal.email.as_deref().map(str::to_owned),
         }
@@ -58,7 +68,7 @@ impl From<&Caller> for ClaimsBody {
 )]
 pub(super) async fn verify(
     State(api): Shared,
-    Authenticated(caller): Authenticated,
+    AnyCaller(caller): AnyCaller,
 ) -> Result<(HeaderMap, axum::Json<ClaimsBody>), Problem> {
     let headers = (api.settings.identity_headers)(&caller.principal).into_iter().collect();
     Ok((headers, axum::Json(ClaimsBody::from(&*caller))))

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
 use super::settings;
-use crate::auth::authenticate::Authenticator;
+use crate::auth::authenticate::{ApiKeyParts, Authenticator};
 use crate::auth::hashing::{Hasher, WatchHashing};
 use crate::auth::throttle::Throttle;
 use crate::auth::{Auth, AuthParts};
@@ -23,7 +23,7 @@ use crate::store::key_file::{self, KeyFile};
 use crate::store::memory::MemorySet;
 use crate::store::redis::{RedisCounters, RedisSet, Stopwatch};
 use crate::store::sql::SqlStore;
-use crate::store::{Counters, OneTimeTokens, Probe, RevokedSet, Sessions, StoreError};
+use crate::store::{ApiKeys, AuditLog, Clients, Counters, OneTimeTokens, Probe, RevokedSet, Sessions, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Tokens whose verification is remembered; each costs about a kilobyte.
@@ -39,6 +39,12 @@ pub struct Services {
     pub one_time: Arc<dyn OneTimeTokens>,
     /// Mail on its way, if any is sent.
     pub outbox: Option<Arc<Outbox>>,
+    /// The record of who did what.
+    pub audit: Arc<dyn AuditLog>,
+    /// Where API keys are remembered.
+    pub api_keys: Arc<dyn ApiKeys>,
+    /// Where clients are remembered.
+    pub clients: Arc<dyn Clients>,
     /// The revoked set and its record.
     pub revocations: Arc<Revocations>,
     /// Verifies access tokens.
@@ -83,6 +89,13 @@ impl Services {
         let tokens = settings::token_policy(config);
         let authenticator =
             Authenticator::new(Arc::clone(&ring), tokens, Arc::clone(&revocations) as _, Arc::clone(&clock), VERIFIED_TOKENS_MAX);
+        let api_keys = ApiKeyParts {
+            keys: sql.clone(),
+            users: sql.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            access_token: config.auth.access_token,
+        };
+        let authenticator = if config.auth.api_keys.is_some() { authenticator.with_api_keys(api_keys) } else { authenticator };
         let auth = Auth::new(AuthParts {
             users: sql.clone(),
             sessions: sql.clone(),
@@ -96,11 +109,27 @@ impl Services {
             throttle,
             one_time: sql.clone(),
             mail: outbox.clone().map_or_else(|| Arc::new(NoMail) as Arc<dyn Mailer>, |outbox| outbox as _),
+            audit: sql.clone(),
+            api_keys: sql.clone(),
+            clients: sql.clone(),
         });
         let mut probes: Vec<Arc<dyn Probe>> = vec![sql.clone(), Arc::new(RevocationProbe(Arc::clone(&revocations)))];
         probes.extend(redis.map(|redis| redis as Arc<dyn Probe>));
         let (auth, authenticator) = (Arc::new(auth), Arc::new(authenticator));
-        Ok(Self { auth, sessions: sql.clone(), one_time: sql, outbox, revocations, authenticator, probes, ring, clock })
+        Ok(Self {
+            auth,
+            sessions: sql.clone(),
+            one_time: sql.clone(),
+            outbox,
+            audit: sql.clone(),
+            api_keys: sql.clone(),
+            clients: sql,
+            revocations,
+            authenticator,
+            probes,
+            ring,
+            clock,
+        })
     }
 
     /// Waits for what was asked for and not waited for: tokens to be mailed, and the mail itself. Returns how many

@@ -9,7 +9,8 @@ use http::HeaderName;
 use super::Services;
 use crate::admission::Gate;
 use crate::api::dialects::DialectApi;
-use crate::api::{self, ApiSettings};
+use crate::api::{self, ApiSettings, Endpoints};
+use crate::auth::api_keys::ApiKeySettings;
 use crate::auth::one_time::{Links, OneTimeSettings};
 use crate::auth::throttle::ThrottleSettings;
 use crate::auth::{AuthSettings, Registration};
@@ -17,6 +18,7 @@ use crate::clock::{Entropy, SystemEntropy};
 use crate::config::{self, Config};
 use crate::forwarding::{Forwarding, ForwardingSettings, IdentityHeaderNames};
 use crate::identity::access_token::TokenPolicy;
+use crate::identity::client_assertion::AssertionPolicy;
 use crate::mail::files::Files;
 use crate::mail::outbox::{OutboxSettings, Transport};
 use crate::mail::smtp::{Smtp, Wire};
@@ -55,12 +57,18 @@ pub(super) fn auth(config: &Config) -> AuthSettings {
             password_reset: auth.one_time.password_reset,
             email_verification: auth.one_time.email_verification,
             invitation: auth.one_time.invitation,
+            reauthentication: auth.one_time.reauthentication,
             links: auth.links.as_ref().map(|links| Links {
                 password_reset: links.password_reset.clone(),
                 email_verification: links.email_verification.clone(),
                 invitation: links.invitation.clone(),
+                reauthentication: links.reauthentication.clone(),
             }),
         },
+        admin_role: auth.admin_role.clone(),
+        session_scopes: auth.session_scopes.clone(),
+        assertions: AssertionPolicy { audiences: assertion_audiences(config), skew: auth.clock_skew },
+        api_keys: auth.api_keys.as_ref().map(|keys| ApiKeySettings { scopes: keys.scopes.clone(), life_max: keys.life_max }),
     }
 }
 
@@ -93,6 +101,18 @@ pub(super) fn mail(mail: &config::Mail) -> anyhow::Result<(Arc<dyn Transport>, O
         each_hourly_max: mail.per_address,
     };
     Ok((transport, settings))
+}
+
+/// How clients find the OAuth endpoints: only where the issuer is the URL at which they ask (RFC 8414 §3).
+fn endpoints(config: &Config) -> Option<Endpoints> {
+    let origin = config.auth.issuer_origin.clone()?;
+    Some(Endpoints { issuer: config.auth.issuer.clone(), origin })
+}
+
+/// Our names in clients' assertions (RFC 7523 §3): the issuer, and the token endpoint if its URL is known.
+fn assertion_audiences(config: &Config) -> Vec<Box<str>> {
+    let endpoint = config.auth.issuer_origin.as_ref().map(|origin| format!("{origin}{}/oauth/token", config.auth.prefix));
+    [config.auth.issuer.clone()].into_iter().chain(endpoint).map(Into::into).collect()
 }
 
 pub(super) fn upstreams(config: &Config) -> Vec<UpstreamSettings> {
@@ -128,6 +148,7 @@ fn forwarding(config: &Config) -> anyhow::Result<ForwardingSettings> {
         username: name(&names.username)?,
         email: name(&names.email)?,
         roles: name(&names.roles)?,
+        scopes: name(&names.scopes)?,
         session: name(&names.session)?,
         issuer: name(&names.issuer)?,
     };
@@ -154,6 +175,7 @@ pub(super) fn proxy_parts(
             let forwarding = Arc::clone(&forwarding);
             Arc::new(move |principal| forwarding.identity_headers(principal))
         },
+        endpoints: endpoints(config),
     };
     let body_bytes_max = api.body_bytes_max;
     let router = api::router(Arc::clone(&services.auth), Arc::clone(&services.authenticator), api);
@@ -163,7 +185,7 @@ pub(super) fn proxy_parts(
     SystemEntropy.fill(&mut process);
     Ok(ProxyParts {
         dialects: config.dialects.clone(),
-        gate: Gate::new(routes, config.server.limits, Arc::clone(&services.authenticator)),
+        gate: Gate::new(routes, config.server.limits, Arc::clone(&services.authenticator), Arc::clone(&services.clock)),
         forwarding,
         route_names: config.routes.iter().map(|route| (route.name.clone(), Arc::clone(&route.upstream))).collect(),
         upstreams,

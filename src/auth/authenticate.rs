@@ -1,8 +1,10 @@
-//! Who is calling: verifies an access token and asks whether it was revoked.
+//! Who is calling: verifies an access token or reads an API key, and asks whether it was revoked.
 //!
 //! Verification is remembered, revocation is not: a signature costs tens of microseconds and stays true, while
 //! "not revoked" is true only for the request that asked. A remembered token is believed until it expires and
 //! for as long as the same keys are in force.
+
+mod api_keys;
 
 use std::hash::{Hash, Hasher, RandomState};
 use std::sync::Arc;
@@ -15,18 +17,25 @@ use quick_cache::{Equivalent, UnitWeighter};
 use crate::clock::Clock;
 use crate::identity::Caller;
 use crate::identity::access_token::{self, TokenError, TokenPolicy};
+use crate::identity::machine_secret::MachineSecret;
 use crate::identity::signing_keys::KeyRing;
 use crate::reason::Reason;
 use crate::revocation::verdict::{CheckRevocation, UnknownWhy, Verdict};
 use crate::store::RevokedBy;
 
-/// Recognises callers by their access tokens.
+pub use api_keys::{ApiKeyParts, ApiKeyRefusal};
+
+use api_keys::ApiKeyReader;
+
+/// Recognises callers by their access tokens and API keys.
 pub struct Authenticator {
     ring: Arc<ArcSwap<KeyRing>>,
     policy: TokenPolicy,
     revocations: Arc<dyn CheckRevocation>,
     clock: Arc<dyn Clock>,
     verified: Cache<TokenText, Verified, UnitWeighter, RandomState>,
+    /// None where API keys are switched off.
+    api_keys: Option<ApiKeyReader>,
 }
 
 /// Why a caller is not recognised.
@@ -41,6 +50,12 @@ pub enum AuthenticateError {
     /// Whether it was revoked cannot be known: refused.
     #[error("whether the token has been revoked is not known")]
     Unknown(UnknownWhy),
+    /// The API key is not acceptable.
+    #[error("the api key is not accepted")]
+    ApiKey(ApiKeyRefusal),
+    /// The store of API keys cannot be asked: refused.
+    #[error("the api key cannot be looked up")]
+    Unavailable,
 }
 
 /// A token's text as a cache key: compared in full, hashed by its end.
@@ -74,6 +89,10 @@ impl AuthenticateError {
             Self::Token(_) => Reason::BadToken,
             Self::Revoked(_) => Reason::RevokedToken,
             Self::Unknown(_) => Reason::RevocationUnknown,
+            Self::ApiKey(ApiKeyRefusal::Unknown) => Reason::BadToken,
+            Self::ApiKey(ApiKeyRefusal::Expired) => Reason::ExpiredToken,
+            Self::ApiKey(ApiKeyRefusal::Revoked | ApiKeyRefusal::Owner) => Reason::RevokedToken,
+            Self::Unavailable => Reason::Unavailable,
         }
     }
 
@@ -86,6 +105,11 @@ impl AuthenticateError {
             Self::Revoked(RevokedBy::Session) => "session",
             Self::Revoked(RevokedBy::Principal) => "principal",
             Self::Unknown(why) => why.word(),
+            Self::ApiKey(ApiKeyRefusal::Unknown) => "unknown_api_key",
+            Self::ApiKey(ApiKeyRefusal::Expired) => "expired_api_key",
+            Self::ApiKey(ApiKeyRefusal::Revoked) => "revoked_api_key",
+            Self::ApiKey(ApiKeyRefusal::Owner) => "owner_of_api_key",
+            Self::Unavailable => "api_keys_unavailable",
         }
     }
 }
@@ -102,7 +126,14 @@ impl Authenticator {
     ) -> Self {
         let entries = u64::try_from(cache_entries).unwrap_or(u64::MAX);
         let verified = Cache::with(cache_entries, entries, UnitWeighter, RandomState::new(), DefaultLifecycle::default());
-        Self { ring, policy, revocations, clock, verified }
+        Self { ring, policy, revocations, clock, verified, api_keys: None }
+    }
+
+    /// The same, accepting API keys.
+    #[must_use]
+    pub fn with_api_keys(self, parts: ApiKeyParts) -> Self {
+        let (clock, issuer) = (Arc::clone(&self.clock), Arc::clone(&self.policy.issuer));
+        Self { api_keys: Some(ApiKeyReader::new(parts, clock, issuer, self.policy.skew)), ..self }
     }
 
     /// The caller whom `token` speaks for.
@@ -112,6 +143,12 @@ impl Authenticator {
     /// # Errors
     /// The token is not acceptable, was revoked, or may have been.
     pub async fn authenticate(&self, token: &str) -> Result<Arc<Caller>, AuthenticateError> {
+        if MachineSecret::is_api_key(token) {
+            let unknown = AuthenticateError::ApiKey(ApiKeyRefusal::Unknown);
+            let keys = self.api_keys.as_ref().ok_or(unknown)?;
+            // In a box of its own, so that the future of every other request stays small.
+            return Box::pin(keys.authenticate(token, &*self.revocations)).await;
+        }
         let caller = self.verify(token).map_err(AuthenticateError::Token)?;
         match self.revocations.check(&caller.token).await {
             Verdict::Live => Ok(caller),

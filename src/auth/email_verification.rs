@@ -1,59 +1,34 @@
 //! E-mail verification: a link by mail that proves, when it comes back, that the user reads this address' mail.
 //! It proves nothing about an address that the user has had since.
 
-use crate::dialect::Link;
 use crate::identity::Caller;
 use crate::identity::one_time_token::OneTimeKind;
 use crate::mail::LetterKind;
 
-use super::Auth;
-use super::mail::NotMailed;
+use super::audit::{Event, Kind, Outcome};
+use super::mail::{Enclosure, NotSent};
 use super::one_time::{OneTimeError, Proof};
 use super::outage::Outage;
-
-/// Why no link was sent.
-#[derive(Debug, thiserror::Error)]
-pub enum SendVerificationError {
-    /// The token's subject has no account here.
-    #[error("there is no such user")]
-    NotFound,
-    /// The user has no address.
-    #[error("the user has no e-mail address")]
-    NoAddress,
-    /// It is verified already.
-    #[error("the e-mail address is verified already")]
-    Verified,
-    /// No letter was sent.
-    #[error(transparent)]
-    NotMailed(#[from] NotMailed),
-}
-
-impl From<Outage> for SendVerificationError {
-    fn from(outage: Outage) -> Self {
-        Self::NotMailed(outage.into())
-    }
-}
+use super::{Auth, Origin};
 
 impl Auth {
-    /// Sends the caller a link that verifies their address. `link` overrides the configured one.
+    /// Sends the caller a link that verifies their address.
     ///
     /// # Errors
-    /// See [`SendVerificationError`].
-    pub async fn send_verification(&self, caller: &Caller, link: Option<&Link>) -> Result<(), SendVerificationError> {
-        let id = self.owner(caller).ok_or(SendVerificationError::NotFound)?;
-        let user = self.users.find(id).await.map_err(Outage::from)?.ok_or(SendVerificationError::NotFound)?;
-        let email = user.email.clone().ok_or(SendVerificationError::NoAddress)?;
+    /// See [`NotSent`].
+    pub async fn send_verification(&self, caller: &Caller, enclosure: &Enclosure) -> Result<(), NotSent> {
+        let (user, email) = self.addressee(caller).await?;
         if user.email_verified_at.is_some() {
-            return Err(SendVerificationError::Verified);
+            return Err(NotSent::Verified);
         }
-        Ok(self.mail_token(LetterKind::EmailVerification, &user, &email, link).await?)
+        Ok(self.mail_token(LetterKind::EmailVerification, &user, &email, enclosure).await?)
     }
 
     /// Notes that the user whom `proof` was sent to reads the mail of that address.
     ///
     /// # Errors
     /// See [`OneTimeError`].
-    pub async fn verify_email(&self, proof: Proof<'_>) -> Result<(), OneTimeError> {
+    pub async fn verify_email(&self, proof: Proof<'_>, from: &Origin) -> Result<(), OneTimeError> {
         let kind = OneTimeKind::EmailVerification;
         let found = self.examine(proof, kind).await?.ok_or(OneTimeError::Refused)?;
         let (Some(user), Some(email)) = (found.token.user, &found.token.email) else { return Err(OneTimeError::Refused) };
@@ -64,6 +39,10 @@ impl Auth {
         }
         // A fault between the two costs the user a link, not a wrong note.
         let noted = self.users.set_email_verified(user, email, now).await.map_err(Outage::from)?;
-        if noted { Ok(()) } else { Err(OneTimeError::Refused) }
+        if !noted {
+            return Err(OneTimeError::Refused);
+        }
+        self.audit(Event::new(Kind::EmailVerified, Outcome::Success, from).about(user)).await;
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
-//! Invitations: who has the role `invite` (or `admin`) lets others register, with roles, and perhaps for one address.
+//! Invitations: who has the role `invite`, and administrators, let others register, with roles, and perhaps for one address.
 //!
-//! Nobody gives away what they have not: `admin` may give any role, `invite` only the inviter's own and those that
+//! Nobody gives away what they have not: administrators may give any role, others only the inviter's own and those that
 //! anybody may have. That is asked again when the invitation is accepted, so that an inviter who has left or has
 //! lost a role leaves no way in behind.
 
@@ -19,18 +19,17 @@ use crate::identity::user::{Email, Role, User};
 use crate::mail::{Letter, LetterKind, NoPostage};
 use crate::store::StoreError;
 
+use super::audit::{Actor, Event, Kind};
 use super::mail::with_token;
 use super::one_time::{Issue, Proof};
 use super::outage::Outage;
 use super::register::{NewAccount, RegisterError};
 use super::{Auth, FieldError, Origin, Registration};
 
-/// May give any role.
-const ADMIN: &str = "admin";
 /// May give their own roles.
 const INVITE: &str = "invite";
 /// More than any program of ours sends; the rest of a token's row is small.
-const METADATA_BYTES_MAX: usize = 16 * 1024;
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 
 /// An invitation to be made, as typed.
 #[derive(Debug, Default)]
@@ -65,7 +64,7 @@ pub enum InviteError {
     #[error("registration is closed")]
     Closed,
     /// The caller may not invite.
-    #[error("inviting needs the role `{INVITE}` or `{ADMIN}`")]
+    #[error("inviting needs the role `{INVITE}`, or to be an administrator")]
     Forbidden,
     /// Fields break rules: all of them.
     #[error("a field is invalid")]
@@ -97,14 +96,20 @@ impl Auth {
     ///
     /// # Errors
     /// See [`InviteError`].
-    pub async fn invite(&self, caller: &Caller, new: NewInvitation, link: Option<&Link>) -> Result<Invited, InviteError> {
+    pub async fn invite(
+        &self,
+        caller: &Caller,
+        new: NewInvitation,
+        link: Option<&Link>,
+        from: &Origin,
+    ) -> Result<Invited, InviteError> {
         let id = self.owner(caller).ok_or(InviteError::Forbidden)?;
         // As registered now, which may be less than the caller's token says.
         let inviter = self.users.find(id).await.map_err(Outage::from)?.ok_or(InviteError::Forbidden)?;
-        if !may_invite(&inviter) {
+        if !self.may_invite(&inviter) {
             return Err(InviteError::Forbidden);
         }
-        self.make_invitation(new, Some(inviter), link).await
+        self.make_invitation(new, Some(inviter), link, &Actor::caller(caller, from)).await
     }
 
     /// Invites somebody in the operator's name, with any roles.
@@ -112,7 +117,7 @@ impl Auth {
     /// # Errors
     /// See [`InviteError`].
     pub async fn invite_as_operator(&self, new: NewInvitation) -> Result<Invited, InviteError> {
-        self.make_invitation(new, None, None).await
+        self.make_invitation(new, None, None, &Actor::operator()).await
     }
 
     async fn make_invitation(
@@ -120,6 +125,7 @@ impl Auth {
         new: NewInvitation,
         inviter: Option<User>,
         link: Option<&Link>,
+        by: &Actor,
     ) -> Result<Invited, InviteError> {
         if self.settings.registration == Registration::Closed {
             return Err(InviteError::Closed);
@@ -160,6 +166,8 @@ impl Auth {
         if let (Some(postage), Some(link)) = (postage, &link) {
             postage.send(Letter { kind: LetterKind::Invitation, name: None, link: link.clone(), expires_at });
         }
+        let event = Event::by(Kind::InvitationCreated, by).with("invitation", id.to_string());
+        self.audit(event.with("roles", new.roles).with("email", new.email).with("mailed", mailed)).await;
         Ok(Invited { id, token, link, expires_at, mailed })
     }
 
@@ -169,7 +177,7 @@ impl Auth {
     /// See [`RegisterError`]. Unless it is `BadInvitation`, the invitation is as good as before.
     pub async fn accept_invitation(&self, account: NewAccount, proof: Proof<'_>, from: &Origin) -> Result<User, RegisterError> {
         // One link would otherwise let its holder test as many names as they like.
-        self.counted(from, self.accept(account, proof)).await
+        self.counted(Kind::InvitationAccepted, from, self.accept(account, proof)).await
     }
 
     async fn accept(&self, mut account: NewAccount, proof: Proof<'_>) -> Result<User, RegisterError> {
@@ -222,7 +230,7 @@ impl Auth {
         let terms: Terms = serde_json::from_str(&token.metadata).map_err(|_| unreadable(token.id))?;
         let Some(inviter) = token.created_by else { return Ok(Some(terms)) };
         let stands = match self.users.find(inviter).await? {
-            Some(inviter) => may_invite(&inviter) && self.may_give_all(&inviter, &terms.roles),
+            Some(inviter) => self.may_invite(&inviter) && self.may_give_all(&inviter, &terms.roles),
             None => false,
         };
         Ok(stands.then_some(terms))
@@ -232,21 +240,18 @@ impl Auth {
         roles.iter().all(|role| Role::parse(role).is_ok_and(|role| self.may_give(inviter, &role)))
     }
 
+    fn may_invite(&self, user: &User) -> bool {
+        let may = |role: &Role| role.as_str() == INVITE || *role == self.settings.admin_role;
+        user.disabled_at.is_none() && user.roles.iter().any(may)
+    }
+
     fn may_give(&self, inviter: &User, role: &Role) -> bool {
         let settings = &self.settings;
-        has(inviter, ADMIN)
+        inviter.roles.contains(&self.settings.admin_role)
             || inviter.roles.contains(role)
             || settings.default_roles.contains(role)
             || settings.self_assigned_roles.contains(role)
     }
-}
-
-fn may_invite(user: &User) -> bool {
-    user.disabled_at.is_none() && (has(user, INVITE) || has(user, ADMIN))
-}
-
-fn has(user: &User, role: &str) -> bool {
-    user.roles.iter().any(|held| held.as_str() == role)
 }
 
 fn unreadable(id: Uuid) -> Outage {

@@ -9,9 +9,11 @@ use jiff::Timestamp;
 
 use crate::identity::password::{Password, PasswordHash};
 use crate::identity::session::{Session, SessionId};
-use crate::identity::user::{LoginName, User};
+use crate::identity::user::{LoginName, User, UserId};
+use crate::limit::attempts::Network;
 use crate::store::Opening;
 
+use super::audit::{self, Event, Kind, Outcome};
 use super::outage::Outage;
 use super::terms::SessionTerms;
 use super::throttle::{Attempt, Throttled};
@@ -44,6 +46,19 @@ pub struct SignedIn {
     pub tokens: Tokens,
 }
 
+/// A refusal for the record, which is told more than the client.
+enum NotSignedIn {
+    /// Whose name it was, and what was wrong.
+    Refused(Option<UserId>, &'static str),
+    Outage(Outage),
+}
+
+impl<E: Into<Outage>> From<E> for NotSignedIn {
+    fn from(error: E) -> Self {
+        Self::Outage(error.into())
+    }
+}
+
 impl Auth {
     /// Signs a user in. `name` is a user name, or an e-mail address if it has an `@`.
     ///
@@ -65,12 +80,63 @@ impl Auth {
         from: &Origin,
     ) -> Result<SignedIn, LoginError> {
         let password = typed(password)?;
-        let attempt = self.throttle.login(name, from.address).await?;
+        let attempt = self.attempt(name, from).await?;
         // A name that cannot be registered belongs to nobody, and is answered like any other unknown name.
-        let name = LoginName::parse(name).ok();
-        let outcome = self.sign_in_as(terms, name.as_ref(), &password, from).await;
-        settle(attempt, &outcome).await;
-        outcome
+        let parsed = LoginName::parse(name).ok();
+        let outcome = self.sign_in_as(terms, parsed.as_ref(), &password, from).await;
+        self.settle(attempt, name, from, outcome).await
+    }
+
+    /// The user to whom name and password belong. Opens no session.
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub async fn check_password(&self, name: &str, password: &str, from: &Origin) -> Result<User, LoginError> {
+        let password = typed(password)?;
+        let attempt = self.attempt(name, from).await?;
+        let outcome = self.recognise(LoginName::parse(name).ok().as_ref(), &password).await;
+        self.settle(attempt, name, from, outcome).await
+    }
+
+    /// Counts an attempt before anything about it is known.
+    async fn attempt(&self, name: &str, from: &Origin) -> Result<Attempt<'_>, Throttled> {
+        let attempt = self.throttle.login(name, from.address).await;
+        if attempt.is_err() {
+            let place = from.address.map_or_else(|| name.to_owned(), |address| Network::of(address).to_string());
+            if self.throttle.is_news("login_throttled", &place) {
+                let event = Event::new(Kind::LoginThrottled, Outcome::Refused, from);
+                self.audit(event.with("name", audit::shown(name))).await;
+            }
+        }
+        attempt
+    }
+
+    /// What an attempt leaves: nothing of its count if it was right, or was never judged; a refusal is recorded.
+    async fn settle<T>(
+        &self,
+        attempt: Attempt<'_>,
+        typed: &str,
+        from: &Origin,
+        outcome: Result<T, NotSignedIn>,
+    ) -> Result<T, LoginError> {
+        match outcome {
+            Ok(recognised) => {
+                attempt.succeeded().await;
+                Ok(recognised)
+            }
+            Err(NotSignedIn::Refused(user, why)) => {
+                attempt.failed();
+                // A name that is registered is one; any other may be a password in the wrong field.
+                let name = if user.is_some() { typed.to_owned() } else { audit::shown(typed) };
+                let event = Event::new(Kind::LoginFailed, Outcome::Failure, from).about(user);
+                self.audit(event.with("name", name).with("why", why)).await;
+                Err(LoginError::Credentials)
+            }
+            Err(NotSignedIn::Outage(outage)) => {
+                attempt.give_back().await;
+                Err(outage.into())
+            }
+        }
     }
 
     async fn sign_in_as(
@@ -79,7 +145,7 @@ impl Auth {
         name: Option<&LoginName>,
         password: &Arc<Password>,
         from: &Origin,
-    ) -> Result<SignedIn, LoginError> {
+    ) -> Result<SignedIn, NotSignedIn> {
         // A second try for a login that raced with "end all my sessions": what it read may be out of date, so it
         // reads again. Twice in a row means that someone is ending sessions in a loop, or that the user is gone.
         for _ in 0..2 {
@@ -90,19 +156,7 @@ impl Auth {
                 return Ok(SignedIn { user, tokens });
             }
         }
-        Err(LoginError::Credentials)
-    }
-
-    /// The user to whom name and password belong. Opens no session.
-    ///
-    /// # Errors
-    /// See [`LoginError`].
-    pub async fn check_password(&self, name: &str, password: &str, from: &Origin) -> Result<User, LoginError> {
-        let password = typed(password)?;
-        let attempt = self.throttle.login(name, from.address).await?;
-        let outcome = self.recognise(LoginName::parse(name).ok().as_ref(), &password).await;
-        settle(attempt, &outcome).await;
-        outcome
+        Err(NotSignedIn::Refused(None, "ended meanwhile"))
     }
 
     /// The first tokens of a session for a user who proved who they are at `now`; none if the user was disabled or all
@@ -114,11 +168,14 @@ impl Auth {
         from: &Origin,
         now: Timestamp,
     ) -> Result<Option<Tokens>, Outage> {
-        let session = self.open_session(terms, user, from, now).await?;
-        session.map(|session| self.issue(terms, user, &session, now)).transpose()
+        let Some(session) = self.open_session(terms, user, from, now).await? else { return Ok(None) };
+        let tokens = self.issue(terms, user, &session, now)?;
+        let event = Event::new(Kind::Login, Outcome::Success, from).actor(&user.id.to_string());
+        self.audit(event.about(user.id).within(session.id)).await;
+        Ok(Some(tokens))
     }
 
-    async fn recognise(&self, name: Option<&LoginName>, password: &Arc<Password>) -> Result<User, LoginError> {
+    async fn recognise(&self, name: Option<&LoginName>, password: &Arc<Password>) -> Result<User, NotSignedIn> {
         let found = match name {
             Some(name) => self.users.find_by_login(name).await.map_err(Outage::from)?,
             None => None,
@@ -130,7 +187,9 @@ impl Auth {
                 self.upgrade_hash(&user, password, &hash).await;
                 Ok(user)
             }
-            _ => Err(LoginError::Credentials),
+            Some((user, _)) if matches => Err(NotSignedIn::Refused(Some(user.id), "disabled")),
+            Some((user, _)) => Err(NotSignedIn::Refused(Some(user.id), "wrong password")),
+            None => Err(NotSignedIn::Refused(None, "unknown name")),
         }
     }
 
@@ -157,6 +216,7 @@ impl Auth {
             id: SessionId(self.random_id()),
             user: user.id,
             created_at: now,
+            authenticated_at: now,
             ends_at,
             ended_at: None,
             generation: 0,
@@ -171,15 +231,6 @@ impl Auth {
             Opening::Opened => Ok(Some(session)),
             Opening::Refused => Ok(None),
         }
-    }
-}
-
-/// What an attempt leaves of its count: nothing if it was right, nothing if it was never judged.
-async fn settle<T>(attempt: Attempt<'_>, outcome: &Result<T, LoginError>) {
-    match outcome {
-        Ok(_) => attempt.succeeded().await,
-        Err(LoginError::Credentials) => attempt.failed(),
-        Err(LoginError::Invalid(_) | LoginError::Throttled(_) | LoginError::Outage(_)) => attempt.give_back().await,
     }
 }
 

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::dialect::Link;
+use crate::identity::Caller;
 use crate::identity::one_time_token::OneTimeKind;
 use crate::identity::user::{Email, User};
 pub use crate::mail::NoPostage;
@@ -31,6 +33,38 @@ pub enum NotMailed {
     /// Not the caller's fault.
     #[error(transparent)]
     Outage(#[from] Outage),
+}
+
+/// Why a user who asked for a link was sent none.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSent {
+    /// The token's subject has no account here.
+    #[error("there is no such user")]
+    NotFound,
+    /// The user has no address.
+    #[error("the user has no e-mail address")]
+    NoAddress,
+    /// It is verified already.
+    #[error("the e-mail address is verified already")]
+    Verified,
+    /// No letter was sent.
+    #[error(transparent)]
+    NotMailed(#[from] NotMailed),
+}
+
+impl From<Outage> for NotSent {
+    fn from(outage: Outage) -> Self {
+        Self::NotMailed(outage.into())
+    }
+}
+
+/// What a program sends along with a token that it has mailed.
+#[derive(Debug, Clone, Default)]
+pub struct Enclosure {
+    /// Where the link leads, instead of where the configuration says.
+    pub link: Option<Link>,
+    /// What whoever redeems the token is told. Not for secrets.
+    pub metadata: Map<String, Value>,
 }
 
 /// Work that nobody waits for, so much of it at a time.
@@ -78,18 +112,27 @@ impl Auth {
         self.errands.tasks.reopen();
     }
 
-    /// Issues a token to a user and mails it to their address. `link` overrides the configured one.
+    /// The caller as registered, and the address that links for them are sent to.
+    pub(super) async fn addressee(&self, caller: &Caller) -> Result<(User, Email), NotSent> {
+        let id = self.owner(caller).ok_or(NotSent::NotFound)?;
+        let user = self.users.find(id).await.map_err(Outage::from)?.ok_or(NotSent::NotFound)?;
+        let email = user.email.clone().ok_or(NotSent::NoAddress)?;
+        Ok((user, email))
+    }
+
+    /// Issues a token to a user and mails it to their address.
     pub(super) async fn mail_token(
         &self,
         kind: LetterKind,
         user: &User,
         email: &Email,
-        link: Option<&Link>,
+        enclosure: &Enclosure,
     ) -> Result<(), NotMailed> {
-        let link = self.link(kind, link).ok_or(NoPostage::Off)?;
+        let link = self.link(kind, enclosure.link.as_ref()).ok_or(NoPostage::Off)?;
         // Before the token is issued, because that kills the one in the letter before.
         let postage = self.mail.reserve(email)?;
-        let issue = Issue { user: Some(user.id), email: Some(email), metadata: "{}".to_owned(), created_by: None };
+        let metadata = serde_json::to_string(&enclosure.metadata).expect("JSON is written as JSON");
+        let issue = Issue { user: Some(user.id), email: Some(email), metadata, created_by: None };
         let Some((_, secret, expires_at)) = self.issue_token(of_letter(kind), issue).await? else {
             return Ok(()); // The user was deleted meanwhile.
         };
@@ -106,6 +149,7 @@ impl Auth {
                 LetterKind::PasswordReset => &links.password_reset,
                 LetterKind::EmailVerification => &links.email_verification,
                 LetterKind::Invitation => &links.invitation,
+                LetterKind::Reauthentication => &links.reauthentication,
             })
         };
         link.or_else(configured)
@@ -122,5 +166,6 @@ fn of_letter(kind: LetterKind) -> OneTimeKind {
         LetterKind::PasswordReset => OneTimeKind::PasswordReset,
         LetterKind::EmailVerification => OneTimeKind::EmailVerification,
         LetterKind::Invitation => OneTimeKind::Invitation,
+        LetterKind::Reauthentication => OneTimeKind::Reauthentication,
     }
 }

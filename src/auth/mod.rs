@@ -4,7 +4,12 @@
 //! Every ending goes SQL first, then the revoked set, then the answer. Nothing here says success before both are
 //! true; what SQL has and the set has not is published when the set is rebuilt, and the caller may simply retry.
 
+pub mod accounts;
+pub mod api_keys;
+pub mod audit;
 pub mod authenticate;
+pub mod client_credentials;
+pub mod clients;
 pub mod email_verification;
 pub mod hashing;
 pub mod invitation;
@@ -16,12 +21,14 @@ pub mod outage;
 pub mod password_change;
 pub mod password_reset;
 pub mod profile;
+pub mod reauthenticate;
 pub mod refresh;
 pub mod register;
 pub mod revive;
 pub mod sessions;
 pub mod terms;
 pub mod throttle;
+mod token_revocation;
 pub mod tokens;
 pub mod users;
 
@@ -36,13 +43,17 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Entropy};
+use crate::identity::Caller;
 use crate::identity::access_token::TokenPolicy;
+use crate::identity::client_assertion::AssertionPolicy;
 use crate::identity::refresh_token::RefreshKey;
+use crate::identity::scope::Scope;
 use crate::identity::signing_keys::KeyRing;
 use crate::identity::user::{Role, UserId};
 use crate::mail::Mailer;
 use crate::revocation::Revocations;
-use crate::store::{Covers, Ending, OneTimeTokens, Revocation, Sessions, Users};
+use crate::store::{ApiKeys, AuditLog, Clients, Covers, Ending, OneTimeTokens, Revocation, Sessions, Users};
+use api_keys::ApiKeySettings;
 use hashing::Hasher;
 use mail::Errands;
 use one_time::OneTimeSettings;
@@ -65,6 +76,11 @@ pub struct Auth {
     one_time: Arc<dyn OneTimeTokens>,
     mail: Arc<dyn Mailer>,
     errands: Errands,
+    audit_log: Arc<dyn AuditLog>,
+    /// Held while an administrator is taken away, so that two do not take away each other.
+    administrators: tokio::sync::Mutex<()>,
+    api_keys: Arc<dyn ApiKeys>,
+    clients: Arc<dyn Clients>,
 }
 
 impl fmt::Debug for Auth {
@@ -100,6 +116,12 @@ pub struct AuthParts {
     pub one_time: Arc<dyn OneTimeTokens>,
     /// Takes the letters that carry them.
     pub mail: Arc<dyn Mailer>,
+    /// The record of who did what.
+    pub audit: Arc<dyn AuditLog>,
+    /// Keys of users' programs.
+    pub api_keys: Arc<dyn ApiKeys>,
+    /// Programs that sign in as themselves.
+    pub clients: Arc<dyn Clients>,
 }
 
 /// Lives and rules.
@@ -123,6 +145,14 @@ pub struct AuthSettings {
     pub self_assigned_roles: BTreeSet<Role>,
     /// Lives of one-time tokens, and where their links lead.
     pub one_time: OneTimeSettings,
+    /// The role of administrators.
+    pub admin_role: Role,
+    /// Scopes of the tokens of users' sessions.
+    pub session_scopes: BTreeSet<Scope>,
+    /// What clients' assertions must say.
+    pub assertions: AssertionPolicy,
+    /// None where users cannot make API keys.
+    pub api_keys: Option<ApiKeySettings>,
 }
 
 /// Who may register.
@@ -181,6 +211,9 @@ impl Auth {
             throttle,
             one_time,
             mail,
+            audit,
+            api_keys,
+            clients,
         } = parts;
         Self {
             users,
@@ -196,6 +229,10 @@ impl Auth {
             one_time,
             mail,
             errands: Errands::default(),
+            audit_log: audit,
+            administrators: tokio::sync::Mutex::default(),
+            api_keys,
+            clients,
         }
     }
 
@@ -205,10 +242,28 @@ impl Auth {
         self.settings.terms()
     }
 
+    /// Scopes of the tokens of users' sessions.
+    #[must_use]
+    pub fn session_scopes(&self) -> &BTreeSet<Scope> {
+        &self.settings.session_scopes
+    }
+
+    /// `aud` of our tokens.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.settings.tokens.audience
+    }
+
     /// The signing keys, for whoever publishes their public halves.
     #[must_use]
     pub fn ring(&self) -> Arc<KeyRing> {
         self.ring.load_full()
+    }
+
+    /// Whether a caller is an administrator. The token says so: taking a role away ends the sessions that have it.
+    #[must_use]
+    pub fn is_administrator(&self, caller: &Caller) -> bool {
+        self.owner(caller).is_some() && caller.principal.roles.iter().any(|role| **role == *self.settings.admin_role.as_str())
     }
 
     /// The present, to the millisecond: the resolution of the stores. A finer instant would make the first answer

@@ -16,13 +16,12 @@ use crate::identity::one_time_token::{OneTimeKind, OneTimeSecret, OneTimeToken, 
 use crate::identity::user::{Email, UserId};
 use crate::store::NewOneTimeToken;
 
-use super::Auth;
+use super::audit::{Event, Kind, Outcome};
 use super::outage::Outage;
+use super::{Auth, Origin};
 
 /// Life of a ticket: long enough to fill in a form.
 pub const TICKET_LIFE: Duration = Duration::from_secs(3600);
-/// Life of a token that proves again who is signed in (ASVS 6.5.5).
-const REAUTHENTICATION_LIFE: Duration = Duration::from_secs(600);
 
 /// Lives of one-time tokens, and where their links lead.
 #[derive(Debug, Clone)]
@@ -33,6 +32,8 @@ pub struct OneTimeSettings {
     pub email_verification: Duration,
     /// Life of an invitation.
     pub invitation: Duration,
+    /// Life of a token that proves again who is signed in.
+    pub reauthentication: Duration,
     /// Where links lead: from the configuration only, never from a request. None: there are no links.
     pub links: Option<Links>,
 }
@@ -46,6 +47,8 @@ pub struct Links {
     pub email_verification: Link,
     /// To the form for registration.
     pub invitation: Link,
+    /// To the page that signs in again who is signed in.
+    pub reauthentication: Link,
 }
 
 /// What a client shows to be let do something.
@@ -118,12 +121,14 @@ impl Auth {
     ///
     /// # Errors
     /// See [`OneTimeError`].
-    pub async fn redeem(&self, token: &str) -> Result<Redeemed, OneTimeError> {
+    pub async fn redeem(&self, token: &str, from: &Origin) -> Result<Redeemed, OneTimeError> {
         let token = OneTimeSecret::parse(token).ok_or(OneTimeError::Refused)?.hash();
         let ticket = OneTimeSecret::new(self.random());
         let now = self.now();
         let redeemed = self.one_time.redeem(&token, &ticket.hash(), now + TICKET_LIFE, now).await.map_err(Outage::from)?;
-        let OneTimeToken { kind, metadata, .. } = redeemed.ok_or(OneTimeError::Refused)?;
+        let OneTimeToken { kind, metadata, user, .. } = redeemed.ok_or(OneTimeError::Refused)?;
+        let event = Event::new(Kind::TokenRedeemed, Outcome::Success, from).about(user);
+        self.audit(event.with("kind", kind.as_str())).await;
         Ok(Redeemed { kind, metadata, ticket: ticket.text(), expires_in: TICKET_LIFE })
     }
 
@@ -139,7 +144,7 @@ impl Auth {
             OneTimeKind::PasswordReset => settings.password_reset,
             OneTimeKind::EmailVerification => settings.email_verification,
             OneTimeKind::Invitation => settings.invitation,
-            OneTimeKind::Reauthentication => REAUTHENTICATION_LIFE,
+            OneTimeKind::Reauthentication => settings.reauthentication,
         };
         let secret = OneTimeSecret::new(self.random());
         let new = NewOneTimeToken {

@@ -6,10 +6,11 @@ use crate::identity::Caller;
 use crate::identity::password::Password;
 use crate::identity::user::UserId;
 
+use super::audit::{self, Event, Outcome};
 use super::hashing::HashingError;
 use super::outage::Outage;
 use super::throttle::{Kind, Throttled};
-use super::{Auth, FieldError};
+use super::{Auth, FieldError, Origin};
 
 /// Why a password was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -33,14 +34,22 @@ impl Auth {
     ///
     /// # Errors
     /// See [`PasswordChangeError`].
-    pub async fn change_password(&self, caller: &Caller, current: &str, new: &str) -> Result<(), PasswordChangeError> {
+    pub async fn change_password(
+        &self,
+        caller: &Caller,
+        current: &str,
+        new: &str,
+        from: &Origin,
+    ) -> Result<(), PasswordChangeError> {
         let mut errors = Vec::new();
         let current = Password::new(current).map_err(|rule| errors.push(FieldError::new("current_password", rule))).ok();
-        let new = self.new_password("new_password", new, &mut errors);
+        let names = [caller.principal.username.as_deref(), caller.principal.email.as_deref()];
+        let new = self.new_password("new_password", new, &names, &mut errors);
         let (Some(current), Some(new)) = (current, new) else { return Err(PasswordChangeError::Invalid(errors)) };
 
         let user = self.owner(caller).ok_or(PasswordChangeError::Credentials)?;
-        if !self.proves_password(caller, user, current).await? {
+        if !self.proves_password::<PasswordChangeError>(caller, user, current).await? {
+            self.audit(Event::by_caller(audit::Kind::PasswordChanged, Outcome::Failure, caller, from)).await;
             return Err(PasswordChangeError::Credentials);
         }
         let hash = match self.hashing.hash(new, self.random()).await {
@@ -52,11 +61,18 @@ impl Auth {
         let ending = self.ending(self.now(), Vec::new());
         let ended =
             self.sessions.change_password(user, &hash, Some(caller.principal.session), &ending).await.map_err(Outage::from)?;
-        Ok(self.publish(&ended).await?)
+        self.publish(&ended).await?;
+        self.audit(Event::by_caller(audit::Kind::PasswordChanged, Outcome::Success, caller, from)).await;
+        Ok(())
     }
 
     /// Whether this is the password of the caller, who is `user`. Guesses are counted by session.
-    async fn proves_password(&self, caller: &Caller, user: UserId, typed: Password) -> Result<bool, PasswordChangeError> {
+    pub(super) async fn proves_password<E: From<Throttled> + From<Outage>>(
+        &self,
+        caller: &Caller,
+        user: UserId,
+        typed: Password,
+    ) -> Result<bool, E> {
         let attempt = self.throttle.check(Kind::Password, &caller.principal.session.to_string()).await?;
         let verified = async {
             let stored = self.users.password(user).await.map_err(Outage::from)?;
@@ -70,9 +86,17 @@ impl Auth {
         Ok(verified?)
     }
 
-    /// A new password that keeps the rules; otherwise notes which it breaks.
-    pub(super) fn new_password(&self, field: &'static str, typed: &str, errors: &mut Vec<FieldError>) -> Option<Arc<Password>> {
-        let checked = Password::new(typed).and_then(|password| self.hashing.policy().check(&password).map(|()| password));
+    /// A new password for a user with these names and addresses that keeps the rules; otherwise notes which it breaks.
+    pub(super) fn new_password(
+        &self,
+        field: &'static str,
+        typed: &str,
+        names: &[Option<&str>],
+        errors: &mut Vec<FieldError>,
+    ) -> Option<Arc<Password>> {
+        let names: Vec<&str> = names.iter().copied().flatten().collect();
+        let policy = self.hashing.policy();
+        let checked = Password::new(typed).and_then(|password| policy.check_for(&password, &names).map(|()| password));
         checked.map(Arc::new).map_err(|rule| errors.push(FieldError::new(field, rule))).ok()
     }
 }

@@ -4,16 +4,16 @@
 
 use std::sync::Arc;
 
-use crate::dialect::Link;
 use crate::identity::one_time_token::{OneTimeKind, OneTimeToken};
-use crate::identity::user::{Email, LoginName, User, UserId};
+use crate::identity::user::{Email, LoginName, User, UserId, Username};
 use crate::mail::{LetterKind, NoPostage};
 
+use super::audit::{Event, Kind, Outcome};
 use super::hashing::HashingError;
-use super::mail::NotMailed;
+use super::mail::{Enclosure, NotMailed};
 use super::one_time::Proof;
 use super::outage::Outage;
-use super::{Auth, FieldError};
+use super::{Auth, FieldError, Origin};
 
 /// Why a password was not reset.
 #[derive(Debug, thiserror::Error)]
@@ -39,17 +39,17 @@ pub enum Forgetful {
 }
 
 impl Auth {
-    /// Has a link sent to whoever forgot their password, after this has returned. `link` overrides the configured one.
+    /// Has a link sent to whoever forgot their password, after this has returned.
     ///
     /// # Errors
     /// The gateway sends no mail, or is asked for too much at once: the same for everybody.
-    pub fn request_password_reset(self: &Arc<Self>, who: Forgetful, link: Option<Link>) -> Result<(), NotMailed> {
-        if !self.mail.is_on() || self.link(LetterKind::PasswordReset, link.as_ref()).is_none() {
+    pub fn request_password_reset(self: &Arc<Self>, who: Forgetful, enclosure: Enclosure, from: Origin) -> Result<(), NotMailed> {
+        if !self.mail.is_on() || self.link(LetterKind::PasswordReset, enclosure.link.as_ref()).is_none() {
             return Err(NoPostage::Off.into());
         }
         let auth = Arc::clone(self);
         let errand = async move {
-            match auth.mail_password_reset(who, link.as_ref()).await {
+            match auth.mail_password_reset(who, &enclosure, &from).await {
                 Ok(()) | Err(NotMailed::NoPostage(NoPostage::TooMany | NoPostage::Off)) => {}
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a password reset was not mailed"),
             }
@@ -57,7 +57,7 @@ impl Auth {
         Ok(self.errands.run(errand)?)
     }
 
-    async fn mail_password_reset(&self, who: Forgetful, link: Option<&Link>) -> Result<(), NotMailed> {
+    async fn mail_password_reset(&self, who: Forgetful, enclosure: &Enclosure, from: &Origin) -> Result<(), NotMailed> {
         let user = match who {
             Forgetful::User(id) => self.users.find(id).await.map_err(Outage::from)?,
             Forgetful::Email(typed) => match Email::parse(&typed) {
@@ -70,7 +70,9 @@ impl Auth {
         match user {
             Some(user @ User { disabled_at: None, email: Some(_), .. }) => {
                 let email = user.email.clone().expect("the pattern says so");
-                self.mail_token(LetterKind::PasswordReset, &user, &email, link).await
+                self.mail_token(LetterKind::PasswordReset, &user, &email, enclosure).await?;
+                self.audit(Event::new(Kind::PasswordResetRequested, Outcome::Success, from).about(user.id)).await;
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -80,13 +82,12 @@ impl Auth {
     ///
     /// # Errors
     /// See [`PasswordResetError`].
-    pub async fn reset_password(&self, proof: Proof<'_>, new: &str) -> Result<(), PasswordResetError> {
-        let mut errors = Vec::new();
-        let password = self.new_password("new_password", new, &mut errors);
+    pub async fn reset_password(&self, proof: Proof<'_>, new: &str, from: &Origin) -> Result<(), PasswordResetError> {
         let found = self.examine(proof, OneTimeKind::PasswordReset).await?.ok_or(PasswordResetError::Refused)?;
-        if !self.still_theirs(&found.token).await? {
-            return Err(PasswordResetError::Refused);
-        }
+        let user = self.user_of(&found.token).await?.ok_or(PasswordResetError::Refused)?;
+        let names = [user.username.as_ref().map(Username::as_typed), user.email.as_ref().map(Email::as_typed)];
+        let mut errors = Vec::new();
+        let password = self.new_password("new_password", new, &names, &mut errors);
         let password = password.ok_or(PasswordResetError::Invalid(errors))?;
         let hash = match self.hashing.hash(password, self.random()).await {
             Err(HashingError::Refused(rule)) => {
@@ -96,17 +97,20 @@ impl Auth {
         };
         let now = self.now();
         self.redeem_found(&found, now).await?;
-        let beside = found.token.user.map(|user| self.everything_before(user, now)).into_iter().collect();
-        let spent = self.one_time.spend_reset(&found.ticket, &hash, &self.ending(now, beside)).await.map_err(Outage::from)?;
+        let ending = self.ending(now, vec![self.everything_before(user.id, now)]);
+        let spent = self.one_time.spend_reset(&found.ticket, &hash, &ending).await.map_err(Outage::from)?;
         let (_, ended) = spent.ok_or(PasswordResetError::Refused)?;
-        Ok(self.publish(&ended).await?)
+        self.publish(&ended).await?;
+        let event = Event::new(Kind::PasswordReset, Outcome::Success, from).about(user.id);
+        self.audit(event.actor(&user.id.to_string())).await;
+        Ok(())
     }
 
-    /// Whether the address that a token was sent to is still that of its user, and they may sign in.
-    async fn still_theirs(&self, token: &OneTimeToken) -> Result<bool, Outage> {
-        let Some(user) = token.user else { return Ok(false) };
-        let Some(user) = self.users.find(user).await? else { return Ok(false) };
-        let same = user.email.as_ref().map(Email::canonical) == token.email.as_ref().map(Email::canonical);
-        Ok(same && user.disabled_at.is_none())
+    /// The user whom a token was sent to, if they still have that address and may sign in.
+    async fn user_of(&self, token: &OneTimeToken) -> Result<Option<User>, Outage> {
+        let Some(user) = token.user else { return Ok(None) };
+        let user = self.users.find(user).await?;
+        let same = |user: &User| user.email.as_ref().map(Email::canonical) == token.email.as_ref().map(Email::canonical);
+        Ok(user.filter(|user| same(user) && user.disabled_at.is_none()))
     }
 }

@@ -4,7 +4,6 @@ use crate::identity::Caller;
 use crate::identity::user::User;
 
 use super::outage::Outage;
-use super::register::display_name;
 use super::{Auth, FieldError};
 
 /// A change of the names: absent is as before, `Some(None)` takes the name away (RFC 7396).
@@ -45,20 +44,11 @@ impl Auth {
     /// # Errors
     /// See [`ProfileError`].
     pub async fn change_names(&self, caller: &Caller, patch: NamesPatch) -> Result<User, ProfileError> {
-        let mut errors = Vec::new();
-        for (field, change) in [("given_name", &patch.given_name), ("family_name", &patch.family_name)] {
-            if let Some(Some(typed)) = change
-                && let Err(rule) = display_name(typed)
-            {
-                errors.push(FieldError::new(field, rule));
-            }
-        }
+        let errors = patch.broken_rules();
         if !errors.is_empty() {
             return Err(ProfileError::Invalid(errors));
         }
-        let mut user = self.profile(caller).await?;
-        user.given_name = patch.given_name.unwrap_or(user.given_name);
-        user.family_name = patch.family_name.unwrap_or(user.family_name);
+        let user = patch.applied_to(self.profile(caller).await?);
         let (given, family) = (user.given_name.as_deref(), user.family_name.as_deref());
         if !self.users.set_names(user.id, given, family).await.map_err(Outage::from)? {
             return Err(ProfileError::NotFound);

@@ -13,10 +13,11 @@ use crate::identity::session::{Session, SessionId};
 use crate::identity::user::User;
 use crate::store::{Advance, Covers, Revocation, StoreError};
 
-use super::Auth;
+use super::audit::{Event, Kind, Outcome};
 use super::outage::Outage;
 use super::terms::{Renewal, SessionTerms};
 use super::tokens::Tokens;
+use super::{Auth, Origin};
 
 /// Why a refresh token gets no successor.
 #[derive(Debug, thiserror::Error)]
@@ -50,15 +51,15 @@ impl From<RefreshRefusal> for RefreshError {
 
 /// A caller that loses the swap finds it decided at its next look. One that loses this often meets a store that
 /// says "somebody else was first" and then shows no trace of it.
-const ATTEMPTS_MAX: usize = 8;
+pub(super) const ATTEMPTS_MAX: usize = 8;
 
 impl Auth {
     /// Exchanges a refresh token for the next pair.
     ///
     /// # Errors
     /// See [`RefreshError`].
-    pub async fn refresh(&self, token: &str) -> Result<Tokens, RefreshError> {
-        self.refresh_under(&self.settings.terms(), token).await
+    pub async fn refresh(&self, token: &str, from: &Origin) -> Result<Tokens, RefreshError> {
+        self.refresh_under(&self.settings.terms(), token, from).await
     }
 
     /// Exchanges a refresh token for what other terms than the gateway's own give.
@@ -66,7 +67,7 @@ impl Auth {
     /// # Errors
     /// See [`RefreshError`]. A token that rotates is [`RefreshError::Forged`] where none does: there its use by a thief
     /// would leave no trace.
-    pub async fn refresh_under(&self, terms: &SessionTerms, token: &str) -> Result<Tokens, RefreshError> {
+    pub async fn refresh_under(&self, terms: &SessionTerms, token: &str, from: &Origin) -> Result<Tokens, RefreshError> {
         let presented = PresentedRefreshToken::parse(token)?;
         for _ in 0..ATTEMPTS_MAX {
             let session = self.sessions.find(presented.session()).await.map_err(Outage::from)?.ok_or(RefreshError::Forged)?;
@@ -76,6 +77,8 @@ impl Auth {
                 Rotation::Reuse => {
                     self.revoke_access(terms, &session, now).await?;
                     self.end(session.id).await?;
+                    let event = Event::new(Kind::RefreshReused, Outcome::Failure, from);
+                    self.audit(event.about(session.user).within(session.id)).await;
                     return Err(RefreshError::Reused(session.id));
                 }
                 Rotation::Advance { .. } if terms.renewal == Renewal::Stand => {
@@ -109,7 +112,7 @@ impl Auth {
 
     /// The user of a session, who may not be disabled: disabling ends sessions, and this holds where a session
     /// was missed, too.
-    async fn holder(&self, session: &Session) -> Result<User, RefreshError> {
+    pub(super) async fn holder(&self, session: &Session) -> Result<User, RefreshError> {
         let user = self.users.find(session.user).await.map_err(Outage::from)?;
         user.filter(|user| user.disabled_at.is_none()).ok_or(RefreshError::Ended)
     }
@@ -136,7 +139,7 @@ impl Auth {
         self.publish(&revocation).await
     }
 
-    async fn swap(&self, from: &Session, to: &Session) -> Result<bool, Outage> {
+    pub(super) async fn swap(&self, from: &Session, to: &Session) -> Result<bool, Outage> {
         let advance = Advance {
             session: from.id,
             from: from.generation,
@@ -144,13 +147,14 @@ impl Auth {
             jti: self.refresh_key.access_token_id(to.id, to.generation, &to.nonce),
             at: to.rotated_at,
             refresh_expires_at: to.refresh_expires_at,
+            authenticated_at: (to.authenticated_at != from.authenticated_at).then_some(to.authenticated_at),
         };
         Ok(self.sessions.advance(&advance).await?)
     }
 }
 
 /// The session one generation on.
-fn advanced(terms: &SessionTerms, session: &Session, to: u32, now: Timestamp) -> Session {
+pub(super) fn advanced(terms: &SessionTerms, session: &Session, to: u32, now: Timestamp) -> Session {
     Session {
         generation: to,
         rotated_at: now,

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::identity::user::{Email, NameError, Role, User, UserId, Username};
 use crate::store::{NewUser, StoreError, Unique};
 
+use super::audit::{self, Event, Outcome};
 use super::hashing::HashingError;
 use super::outage::Outage;
 use super::terms::SessionTerms;
@@ -98,12 +100,13 @@ impl Auth {
             Registration::Open => {}
         }
         let may_ask_for = |role: &Role| roles.contains(role) || self.settings.default_roles.contains(role);
-        self.counted(from, self.add(account, may_ask_for)).await
+        self.counted(audit::Kind::Register, from, self.add(account, may_ask_for)).await
     }
 
     /// Does `work`, which makes a user, unless as many were made from there as may be.
     pub(super) async fn counted(
         &self,
+        recorded_as: audit::Kind,
         from: &Origin,
         work: impl Future<Output = Result<User, RegisterError>>,
     ) -> Result<User, RegisterError> {
@@ -123,6 +126,16 @@ impl Auth {
         }
         if outcome.is_err() {
             making.give_back().await;
+        }
+        match &outcome {
+            Ok(user) => {
+                let event = Event::new(recorded_as, Outcome::Success, from);
+                self.audit(event.actor(&user.id.to_string()).about(user.id)).await;
+            }
+            Err(RegisterError::Taken(field)) => {
+                self.audit(Event::new(recorded_as, Outcome::Refused, from).with("taken", *field)).await;
+            }
+            Err(_) => {}
         }
         outcome
     }
@@ -158,27 +171,39 @@ impl Auth {
         mut errors: Vec<FieldError>,
     ) -> Result<NewUser, RegisterError> {
         let now = self.now();
-        let password = self.new_password("password", account.password.expose_secret(), &mut errors);
-        let user = User {
-            id: UserId(self.ordered_id(now)),
-            username: parse("username", account.username.as_deref(), Username::parse, &mut errors),
-            email: parse("email", account.email.as_deref(), Email::parse, &mut errors),
-            email_verified_at: None,
-            given_name: parse("given_name", account.given_name.as_deref(), display_name, &mut errors),
-            family_name: parse("family_name", account.family_name.as_deref(), display_name, &mut errors),
-            roles: self.roles(&account.roles, may_have, &mut errors),
-            disabled_at: None,
-            created_at: now,
-        };
-        if account.username.is_none() && account.email.is_none() {
-            errors.push(FieldError::new("username", "is required unless there is an email"));
-        }
+        let names = [account.username.as_deref(), account.email.as_deref()];
+        let password = self.new_password("password", account.password.expose_secret(), &names, &mut errors);
+        let user = self.described(&account, may_have, now, &mut errors);
         let Some(password) = password.filter(|_| errors.is_empty()) else { return Err(RegisterError::Invalid(errors)) };
         let password = match self.hashing.hash(password, self.random()).await {
             Err(HashingError::Refused(rule)) => return Err(RegisterError::Invalid(vec![FieldError::new("password", rule)])),
             hashed => hashed.map_err(Outage::from)?,
         };
         Ok(NewUser { user, password })
+    }
+
+    /// The user that an account describes; notes every rule that it breaks.
+    pub(super) fn described(
+        &self,
+        account: &NewAccount,
+        may_have: impl Fn(&Role) -> bool,
+        now: Timestamp,
+        errors: &mut Vec<FieldError>,
+    ) -> User {
+        if account.username.is_none() && account.email.is_none() {
+            errors.push(FieldError::new("username", "is required unless there is an email"));
+        }
+        User {
+            id: UserId(self.ordered_id(now)),
+            username: parse("username", account.username.as_deref(), Username::parse, errors),
+            email: parse("email", account.email.as_deref(), Email::parse, errors),
+            email_verified_at: None,
+            given_name: parse("given_name", account.given_name.as_deref(), display_name, errors),
+            family_name: parse("family_name", account.family_name.as_deref(), display_name, errors),
+            roles: self.roles(&account.roles, may_have, errors),
+            disabled_at: None,
+            created_at: now,
+        }
     }
 
     pub(super) fn roles(

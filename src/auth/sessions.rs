@@ -1,11 +1,12 @@
 //! The owner's list of devices, and the end of one of them.
 
-use crate::identity::Caller;
 use crate::identity::session::{Session, SessionId};
 use crate::identity::user::UserId;
+use crate::identity::{Caller, Credential};
 
-use super::Auth;
+use super::audit::{Event, Kind, Outcome};
 use super::outage::Outage;
+use super::{Auth, Origin};
 
 /// Why a session was not ended.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +34,23 @@ impl Auth {
     ///
     /// # Errors
     /// See [`RevokeSessionError`].
-    pub async fn revoke_session(&self, caller: &Caller, id: SessionId) -> Result<(), RevokeSessionError> {
+    pub async fn revoke_session(&self, caller: &Caller, id: SessionId, from: &Origin) -> Result<(), RevokeSessionError> {
         let session = self.sessions.find(id).await.map_err(Outage::from)?;
         if session.is_none_or(|session| Some(session.user) != self.owner(caller)) {
             return Err(RevokeSessionError::NotFound);
         }
-        Ok(self.end(id).await?)
+        self.end(id).await?;
+        let event = Event::by_caller(Kind::SessionRevoked, Outcome::Success, caller, from);
+        self.audit(event.with("revoked", id.to_string())).await;
+        Ok(())
     }
 
     /// The user whom a caller's token names; none for callers vouched for by another issuer, who have no account
     /// here even if their subject happens to read like one of ours.
     pub(super) fn owner(&self, caller: &Caller) -> Option<UserId> {
         let principal = &caller.principal;
-        let ours = principal.issuer == self.settings.tokens.issuer;
+        // A client is no user, whatever it is called.
+        let ours = principal.issuer == self.settings.tokens.issuer && principal.credential != Credential::Client;
         principal.subject.parse().ok().filter(|_| ours).map(UserId)
     }
 }

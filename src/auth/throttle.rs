@@ -81,8 +81,6 @@ pub enum Kind {
     Mail,
     /// Redeeming a one-time token. By network.
     OneTimeToken,
-    /// Proving to be a client. By client and network.
-    Client,
 }
 
 /// Too many attempts.
@@ -176,6 +174,24 @@ impl Throttle {
         self.attempt(counters).await
     }
 
+    /// Allows an attempt to prove to be this client, whether or not there is one.
+    ///
+    /// By client from one network, and by network together with logins; what comes from nowhere is not counted. There is
+    /// no budget for a client from everywhere: its secret cannot be guessed, and whoever knows its name could stop it.
+    ///
+    /// # Errors
+    /// A budget is spent.
+    pub async fn client(&self, id: &str, from: Option<IpAddr>) -> Result<Attempt<'_>, Throttled> {
+        let Some(address) = from else { return Ok(Attempt { throttle: self, counted: None }) };
+        let (place, network) = (Network::of(address).to_string(), self.settings.network);
+        let counters = AttemptCounters {
+            mark: Some(fingerprint(&["client", id, &place])),
+            strangers: vec![(key("client_network", &[id, &place]), SECRET), (key("network", &[&place]), network)],
+            known: vec![(key("known_client_network", &[id, &place]), SECRET), (key("known_network", &[&place]), network)],
+        };
+        self.attempt(counters).await
+    }
+
     /// Allows an attempt by whoever `who` names: an address, a session's id, a network.
     ///
     /// # Errors
@@ -187,7 +203,6 @@ impl Throttle {
             Kind::Password => ("password", self.settings.account_network),
             Kind::Mail => ("mail", MAIL),
             Kind::OneTimeToken => ("one_time_token", SECRET),
-            Kind::Client => ("client", SECRET),
         };
         self.attempt(AttemptCounters { mark: None, strangers: vec![(key(name, &[who]), budget)], known: Vec::new() }).await
     }
@@ -201,6 +216,14 @@ impl Throttle {
             Some(address) => self.check(kind, &Network::of(address).to_string()).await,
             None => Ok(Attempt { throttle: self, counted: None }),
         }
+    }
+
+    /// Whether something was not told for a minute: what is refused without work must not make work by being recorded.
+    #[must_use]
+    pub fn is_news(&self, kind: &str, about: &str) -> bool {
+        let news = (key(kind, &[about]), Budget { limit: 1, period: Duration::from_mins(1) });
+        let counters = AttemptCounters { mark: None, strangers: vec![news], known: Vec::new() };
+        matches!(self.local.take(&counters, self.clock.now()), Counted::Taken(_))
     }
 
     async fn attempt(&self, counters: AttemptCounters) -> Result<Attempt<'_>, Throttled> {

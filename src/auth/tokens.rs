@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use crate::identity::Principal;
 use crate::identity::access_token::{self, Claims};
 use crate::identity::session::Session;
 use crate::identity::user::User;
+use crate::identity::{Credential, Principal};
 
 use super::Auth;
 use super::outage::Outage;
@@ -90,17 +90,19 @@ impl Auth {
             email: user.email.as_ref().map(|email| email.as_typed().into()),
             // A set of roles is sorted and without repeats already.
             roles: user.roles.iter().map(|role| role.as_str().into()).collect(),
+            scopes: self.settings.session_scopes.iter().map(|scope| scope.as_str().into()).collect(),
             session: session.id,
-            auth_time: session.created_at,
+            auth_time: session.authenticated_at,
+            credential: Credential::Session,
         }
     }
 }
 
-fn whole_seconds(instant: Timestamp) -> Timestamp {
+pub(super) fn whole_seconds(instant: Timestamp) -> Timestamp {
     Timestamp::from_second(instant.as_second()).expect("an instant cut to the second stays in range")
 }
 
 /// From `now` to `end`; nothing if that has passed.
-fn rest(end: Timestamp, now: Timestamp) -> Duration {
+pub(super) fn rest(end: Timestamp, now: Timestamp) -> Duration {
     end.duration_since(now).try_into().unwrap_or_default()
 }

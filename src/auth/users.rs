@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::identity::session::{Session, SessionId};
-use crate::identity::user::{LoginName, Role, User, UserId};
+use crate::identity::user::{Email, LoginName, Role, User, UserId, Username};
 use crate::store::Page;
 
+use super::audit::{Actor, Event, Kind};
 use super::hashing::HashingError;
 use super::outage::Outage;
 use super::register::{NewAccount, RegisterError};
@@ -18,6 +19,9 @@ use super::{Auth, FieldError};
 /// Why an operator's command was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
+    /// It would leave nobody to administer.
+    #[error("this is the last administrator: make another one first")]
+    LastAdministrator,
     /// Nobody has this name or address.
     #[error("there is no such user")]
     NoSuchUser,
@@ -34,8 +38,10 @@ impl Auth {
     ///
     /// # Errors
     /// See [`RegisterError`].
-    pub async fn add_user(&self, account: NewAccount) -> Result<User, RegisterError> {
-        self.add(account, |_| true).await
+    pub async fn add_user(&self, account: NewAccount, by: &Actor) -> Result<User, RegisterError> {
+        let user = self.add(account, |_| true).await?;
+        self.audit(Event::by(Kind::UserAdded, by).about(user.id).with("roles", words(&user.roles))).await;
+        Ok(user)
     }
 
     /// The user with this name, or with this address if it has an `@`.
@@ -56,24 +62,28 @@ impl Auth {
         Ok(self.users.list(page).await?)
     }
 
-    /// The users who registered first.
+    /// At most so many users, in order of registration, and only those after the given one.
     ///
     /// # Errors
     /// The store cannot be reached.
-    pub async fn first_users(&self, limit: u32) -> Result<Vec<User>, Outage> {
-        self.list_users(Page { after: None, limit }).await
+    pub async fn list_users_after(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, Outage> {
+        self.list_users(Page { after, limit }).await
     }
 
     /// Disables a user, which ends every session of theirs, or enables them again.
     ///
     /// # Errors
     /// See [`AdminError`].
-    pub async fn set_user_disabled(&self, user: UserId, disabled: bool) -> Result<(), AdminError> {
+    pub async fn set_user_disabled(&self, user: UserId, disabled: bool, by: &Actor) -> Result<(), AdminError> {
+        let _held = if disabled { self.keep_an_administrator(user, by).await? } else { None };
         let now = self.now();
         let beside = if disabled { vec![self.everything_before(user, now)] } else { Vec::new() };
         let changed = self.sessions.set_disabled(user, disabled, &self.ending(now, beside)).await.map_err(Outage::from)?;
         let ended = changed.ok_or(AdminError::NoSuchUser)?;
-        Ok(self.publish(&ended).await?)
+        self.publish(&ended).await?;
+        let kind = if disabled { Kind::UserDisabled } else { Kind::UserEnabled };
+        self.audit(Event::by(kind, by).about(user)).await;
+        Ok(())
     }
 
     /// Replaces a user's roles. Taking one away ends their sessions, because tokens that still carry it are out;
@@ -82,25 +92,30 @@ impl Auth {
     ///
     /// # Errors
     /// See [`AdminError`].
-    pub async fn set_user_roles(&self, user: UserId, roles: &BTreeSet<Role>) -> Result<(), AdminError> {
+    pub async fn set_user_roles(&self, user: UserId, roles: &BTreeSet<Role>, by: &Actor) -> Result<(), AdminError> {
         let before = self.users.find(user).await.map_err(Outage::from)?.ok_or(AdminError::NoSuchUser)?;
+        let is_taken = !roles.contains(&self.settings.admin_role);
+        let _held = if is_taken { self.keep_an_administrator(user, by).await? } else { None };
         if !self.users.set_roles(user, roles).await.map_err(Outage::from)? {
             return Err(AdminError::NoSuchUser);
         }
-        if before.roles.is_subset(roles) && before.roles != *roles {
-            return Ok(());
+        if !before.roles.is_subset(roles) || before.roles == *roles {
+            self.end_all_sessions(user).await?;
         }
-        Ok(self.end_user_sessions(user).await?)
+        let event = Event::by(Kind::RolesChanged, by).about(user);
+        self.audit(event.with("before", words(&before.roles)).with("after", words(roles))).await;
+        Ok(())
     }
 
     /// Sets a password without knowing the old one. Ends every session.
     ///
     /// # Errors
     /// See [`AdminError`].
-    pub async fn set_user_password(&self, user: UserId, password: &SecretString) -> Result<(), AdminError> {
-        self.users.find(user).await.map_err(Outage::from)?.ok_or(AdminError::NoSuchUser)?;
+    pub async fn set_user_password(&self, user: UserId, password: &SecretString, by: &Actor) -> Result<(), AdminError> {
+        let found = self.user(user).await?;
+        let names = [found.username.as_ref().map(Username::as_typed), found.email.as_ref().map(Email::as_typed)];
         let mut errors = Vec::new();
-        let checked = self.new_password("password", password.expose_secret(), &mut errors);
+        let checked = self.new_password("password", password.expose_secret(), &names, &mut errors);
         let password = checked.ok_or(AdminError::Invalid(errors))?;
         let hash = match self.hashing.hash(password, self.random()).await {
             Err(HashingError::Refused(rule)) => return Err(AdminError::Invalid(vec![FieldError::new("password", rule)])),
@@ -109,7 +124,9 @@ impl Auth {
         let now = self.now();
         let ending = self.ending(now, vec![self.everything_before(user, now)]);
         let ended = self.sessions.change_password(user, &hash, None, &ending).await.map_err(Outage::from)?;
-        Ok(self.publish(&ended).await?)
+        self.publish(&ended).await?;
+        self.audit(Event::by(Kind::PasswordChanged, by).about(user)).await;
+        Ok(())
     }
 
     /// A user's live sessions, newest first.
@@ -124,18 +141,32 @@ impl Auth {
     ///
     /// # Errors
     /// The ending could not be made true everywhere. Trying again is safe.
-    pub async fn end_session(&self, session: SessionId) -> Result<(), Outage> {
-        self.end(session).await
+    pub async fn end_session(&self, session: SessionId, by: &Actor) -> Result<(), Outage> {
+        let of = self.sessions.find(session).await?.map(|session| session.user);
+        self.end(session).await?;
+        self.audit(Event::by(Kind::SessionRevoked, by).about(of).with("revoked", session.to_string())).await;
+        Ok(())
     }
 
     /// Ends every session of a user.
     ///
     /// # Errors
     /// The ending could not be made true everywhere. Trying again is safe.
-    pub async fn end_user_sessions(&self, user: UserId) -> Result<(), Outage> {
+    pub async fn end_user_sessions(&self, user: UserId, by: &Actor) -> Result<(), Outage> {
+        self.end_all_sessions(user).await?;
+        self.audit(Event::by(Kind::SessionRevoked, by).about(user).with("revoked", "all")).await;
+        Ok(())
+    }
+
+    async fn end_all_sessions(&self, user: UserId) -> Result<(), Outage> {
         let now = self.now();
         let ending = self.ending(now, vec![self.everything_before(user, now)]);
         let ended = self.sessions.end_all(user, None, &ending).await?;
         self.publish(&ended).await
     }
+}
+
+/// Roles for the record.
+pub(super) fn words(roles: &BTreeSet<Role>) -> Vec<&str> {
+    roles.iter().map(Role::as_str).collect()
 }

@@ -73,6 +73,11 @@ impl Failure {
         }
     }
 
+    /// Every rule that is broken, in one sentence.
+    pub(super) fn rules(errors: &[FieldError]) -> String {
+        rules(errors)
+    }
+
     /// No user of this name.
     pub(super) fn no_such_user(name: &str) -> Self {
         let error = anyhow::anyhow!("there is no user `{}`", output::shown(name));
@@ -84,6 +89,7 @@ impl Failure {
         move |error| match error {
             AdminError::NoSuchUser => Self::no_such_user(name),
             AdminError::Invalid(errors) => anyhow::anyhow!("{}", rules(&errors)).into(),
+            error @ AdminError::LastAdministrator => anyhow::Error::from(error).into(),
             AdminError::Outage(outage) => outage.into(),
         }
     }

@@ -10,8 +10,10 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::administration::administer;
 use super::failure::Failure;
 use super::output::{self, Format};
+use crate::auth::audit::{Actor, Event, Kind};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config, Source};
 use crate::identity::signing_keys::{KeyRing, SigningKey};
@@ -75,11 +77,30 @@ impl KeysCommand {
         let now = SystemClock.now();
         match self {
             Self::List(format) => list(&ring, format, now),
-            Self::Rotate => rotate(&config, now),
-            Self::Retire { kid } => retire(&config, &ring, &kid, now),
-            Self::Remove { kid } => remove(&config.auth.keys, &ring, &kid, now),
+            Self::Rotate => record(source, "rotate", &rotate(&config, now)?),
+            Self::Retire { kid } => {
+                retire(&config, &ring, &kid, now)?;
+                record(source, "retire", &kid)
+            }
+            Self::Remove { kid } => {
+                remove(&config.auth.keys, &ring, &kid, now)?;
+                record(source, "remove", &kid)
+            }
         }
     }
+}
+
+/// Notes what was done in the audit log. The keys are in a file, and changing them must not wait for a database.
+fn record(source: &Source, act: &'static str, kid: &str) -> Result<(), Failure> {
+    let event = Event::by(Kind::KeysRotated, &Actor::operator()).with("act", act).with("kid", kid);
+    let recorded = administer(source, async |office| {
+        office.auth().audit(event.clone()).await;
+        Ok(())
+    });
+    if recorded.is_err() {
+        eprintln!("warning: this is not in the audit log: the database of `store.url` cannot be opened");
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<KeyRing, Failure> {
@@ -127,11 +148,12 @@ fn state(ring: &KeyRing, key: &SigningKey, now: Timestamp) -> &'static str {
     }
 }
 
-fn rotate(config: &Config, now: Timestamp) -> Result<(), Failure> {
+fn rotate(config: &Config, now: Timestamp) -> Result<Box<str>, Failure> {
     let activates_at = now + config.auth.key_activation;
     let key = SigningKey::generate(config.auth.algorithm, now, activates_at).context("cannot make a key")?;
     key_file::add_key(&config.auth.keys, &key).context("the key was not added")?;
-    output::print(&format!("added the {} key {}, which signs from {}", key.algorithm, key.kid, output::instant(activates_at)))
+    output::print(&format!("added the {} key {}, which signs from {}", key.algorithm, key.kid, output::instant(activates_at)))?;
+    Ok(key.kid)
 }
 
 fn retire(config: &Config, ring: &KeyRing, kid: &str, now: Timestamp) -> Result<(), Failure> {

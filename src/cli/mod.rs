@@ -4,7 +4,10 @@
 //! by hand keeps the same promises as what is done over HTTP.
 
 mod administration;
+mod api_key;
+mod audit;
 mod check;
+mod client;
 mod completions;
 mod config;
 mod failure;
@@ -16,6 +19,7 @@ mod run;
 mod running_gateway;
 mod session;
 mod user;
+mod user_import;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +40,7 @@ Examples:
   portcullis user add ada --role admin       asks for the password
   portcullis invite --role editor            a link by which somebody can register
   portcullis session revoke --user ada       sign ada out everywhere, at once
+  portcullis client add billing              a program of its own; prints the secret once
   portcullis keys rotate                     let a new key take over signing
 
 Every key of the configuration can be overridden: by --set auth.access_token=5m, or with less force by \
@@ -84,6 +89,15 @@ enum Command {
     /// List and revoke sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// List who did what to which account
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Register, list, disable and delete clients: programs that sign in as themselves
+    #[command(subcommand)]
+    Client(client::ClientCommand),
+    /// List and revoke users' API keys
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKeyCommand),
     /// List, rotate, retire and remove signing keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -158,6 +172,9 @@ impl Command {
             Self::User(command) => command.run(source),
             Self::Invite(invite) => invite.run(source),
             Self::Session(command) => command.run(source),
+            Self::Audit(command) => command.run(source),
+            Self::Client(command) => command.run(source),
+            Self::ApiKey(command) => command.run(source),
             Self::Keys(command) => command.run(source),
             Self::Config(command) => command.run(),
             Self::Completions { shell } => completions::print(shell),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::administration::{Administration, administer};
 use super::failure::Failure;
 use super::output::{self, Format, shown};
+use crate::auth::audit::Actor;
 use crate::config::Source;
 use crate::identity::session::{Session, SessionId};
 
@@ -69,12 +70,12 @@ impl Revoke {
     async fn run(self, office: &Administration) -> Result<(), Failure> {
         let done = match (self.id, self.user) {
             (Some(id), _) => {
-                office.auth().end_session(SessionId(id)).await?;
+                office.auth().end_session(SessionId(id), &Actor::operator()).await?;
                 format!("the session {id} is revoked")
             }
             (None, Some(name)) => {
                 let user = office.auth().find_user(&name).await.map_err(Failure::of_user(&name))?;
-                office.auth().end_user_sessions(user.id).await?;
+                office.auth().end_user_sessions(user.id, &Actor::operator()).await?;
                 format!("every session of {} is revoked", shown(&name))
             }
             (None, None) => return Err(Failure::Usage("name a session, or a user with --user".to_owned())),

@@ -10,6 +10,8 @@ use super::administration::{Administration, administer};
 use super::failure::Failure;
 use super::output::{self, Format, shown};
 use super::password::PasswordSource;
+use super::user_import::Import;
+use crate::auth::audit::Actor;
 use crate::auth::register::NewAccount;
 use crate::config::Source;
 use crate::identity::user::{Role, User};
@@ -19,7 +21,7 @@ use crate::store::Page;
 const PAGE: u32 = 500;
 
 const AFTER_HELP: &str = "\
-A NAME with an `@` is looked up as an e-mail address. Disabling a user, taking a role away and setting a password \
+A NAME with an `@` is looked up as an e-mail address. Disabling or deleting a user, taking a role away and setting a password \
 end the user's sessions, everywhere and before the command returns.
 
 Examples:
@@ -27,7 +29,8 @@ Examples:
   printf %s \"$PASSWORD\" | portcullis user add ada --password-stdin
   portcullis user list --json | jq '.[] | select(.disabled_at)'
   portcullis user roles ada --add editor --remove admin
-  portcullis user disable ada";
+  portcullis user disable ada
+  portcullis user import users.jsonl";
 
 /// The commands about users.
 #[derive(Debug, Subcommand)]
@@ -47,6 +50,13 @@ pub(super) enum UserCommand {
         /// Their name or e-mail address
         name: String,
     },
+    /// Delete a user with everything that is theirs, and sign them out everywhere
+    Delete {
+        /// Their name or e-mail address
+        name: String,
+    },
+    /// Take over users of another system, with their password hashes
+    Import(Import),
     /// Show or change a user's roles
     Roles(Roles),
     /// Set a user's password, which signs them out everywhere
@@ -131,6 +141,8 @@ impl UserCommand {
             Self::List(format) => list(office, format).await,
             Self::Disable { name } => set_disabled(office, &name, true).await,
             Self::Enable { name } => set_disabled(office, &name, false).await,
+            Self::Delete { name } => delete(office, &name).await,
+            Self::Import(import) => import.run(office).await,
             Self::Roles(roles) => roles.run(office).await,
             Self::Password { name, password } => set_password(office, &name, password).await,
         })
@@ -147,7 +159,7 @@ impl Add {
             family_name: self.family_name,
             roles: self.roles.iter().map(|role| role.as_str().to_owned()).collect(),
         };
-        let user = office.auth().add_user(account).await?;
+        let user = office.auth().add_user(account, &Actor::operator()).await?;
         if self.format.json {
             return output::print_json(&UserJson::from(&user));
         }
@@ -164,7 +176,7 @@ impl Roles {
         // nothing to add never ended anything.
         let only_adds = self.remove.is_empty() && self.replace.is_empty() && !self.clear;
         if !(only_adds && wanted == user.roles) {
-            office.auth().set_user_roles(user.id, &wanted).await.map_err(&of_user)?;
+            office.auth().set_user_roles(user.id, &wanted, &Actor::operator()).await.map_err(&of_user)?;
             office.enforce().await?;
         }
         user.roles = wanted;
@@ -214,7 +226,7 @@ async fn list(office: &Administration, format: Format) -> Result<(), Failure> {
 async fn set_disabled(office: &Administration, name: &str, disabled: bool) -> Result<(), Failure> {
     let of_user = Failure::of_user(name);
     let user = office.auth().find_user(name).await.map_err(&of_user)?;
-    office.auth().set_user_disabled(user.id, disabled).await.map_err(&of_user)?;
+    office.auth().set_user_disabled(user.id, disabled, &Actor::operator()).await.map_err(&of_user)?;
     if !disabled {
         return output::print(&format!("{} is enabled", called(&user)));
     }
@@ -222,11 +234,19 @@ async fn set_disabled(office: &Administration, name: &str, disabled: bool) -> Re
     output::print(&format!("{} is disabled and signed out everywhere", called(&user)))
 }
 
+async fn delete(office: &Administration, name: &str) -> Result<(), Failure> {
+    let of_user = Failure::of_user(name);
+    let user = office.auth().find_user(name).await.map_err(&of_user)?;
+    office.auth().delete_user(user.id, &Actor::operator()).await.map_err(&of_user)?;
+    office.enforce().await?;
+    output::print(&format!("{} is deleted and signed out everywhere", called(&user)))
+}
+
 async fn set_password(office: &Administration, name: &str, password: PasswordSource) -> Result<(), Failure> {
     let of_user = Failure::of_user(name);
     // Asked first, so that nobody types a password for nobody.
     let user = office.auth().find_user(name).await.map_err(&of_user)?;
-    office.auth().set_user_password(user.id, &password.read()?).await.map_err(&of_user)?;
+    office.auth().set_user_password(user.id, &password.read()?, &Actor::operator()).await.map_err(&of_user)?;
     office.enforce().await?;
     output::print(&format!("{} has a new password and is signed out everywhere", called(&user)))
 }

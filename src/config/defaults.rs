@@ -2,8 +2,8 @@
 //! the reasons for which one would change them; a test holds the two together.
 
 use super::file::{
-    Auth, IdentityHeaders, Limits, Links, LogFormat, LogLevel, Mail, MailTransport, OneTime, Password, PasswordAlgorithm,
-    Registration, Revocation, Server, Signing, SigningAlgorithm, Store, Telemetry, Throttle, Upstream,
+    ApiKeys, Audit, Auth, IdentityHeaders, Limits, Links, LogFormat, LogLevel, Mail, MailTransport, OneTime, Password,
+    PasswordAlgorithm, Registration, Revocation, Server, Signing, SigningAlgorithm, Store, Telemetry, Throttle, Upstream,
 };
 use super::secret::SecretText;
 
@@ -50,6 +50,9 @@ impl Default for Auth {
             registration: Registration::Open,
             default_roles: Vec::new(),
             self_assigned_roles: Vec::new(),
+            admin_role: "admin".to_owned(),
+            session_scopes: Vec::new(),
+            api_keys: ApiKeys::default(),
             password: Password::default(),
             signing: Signing::default(),
             throttle: Throttle::default(),
@@ -57,13 +60,19 @@ impl Default for Auth {
             one_time: OneTime::default(),
             links: Links::default(),
             mail: Mail::default(),
+            audit: Audit::default(),
         }
     }
 }
 
 impl Default for OneTime {
     fn default() -> Self {
-        Self { password_reset: "1h".into(), email_verification: "24h".into(), invitation: "7d".into() }
+        Self {
+            password_reset: "1h".into(),
+            email_verification: "24h".into(),
+            invitation: "7d".into(),
+            reauthentication: "10m".into(),
+        }
     }
 }
 
@@ -74,6 +83,7 @@ impl Default for Links {
             password_reset: "/reset-password#token=$token".to_owned(),
             email_verification: "/verify-email#token=$token".to_owned(),
             invitation: "/accept-invitation#token=$token".to_owned(),
+            reauthentication: "/reauthenticate#token=$token".to_owned(),
         }
     }
 }
@@ -94,11 +104,19 @@ impl Default for Mail {
     }
 }
 
+impl Default for ApiKeys {
+    fn default() -> Self {
+        Self { enabled: true, scopes: Vec::new(), life_max: "365d".into() }
+    }
+}
+
 impl Default for Password {
     fn default() -> Self {
         Self {
             algorithm: PasswordAlgorithm::Argon2id,
             min_length: 8,
+            refuse_common: true,
+            block_list: None,
             argon2_memory: "19MiB".into(),
             argon2_passes: 2,
             argon2_lanes: 1,
@@ -112,6 +130,12 @@ impl Default for Password {
 impl Default for Signing {
     fn default() -> Self {
         Self { algorithm: SigningAlgorithm::EdDsa, keys: "keys.json".into(), activation: "10m".into() }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { keep: "90d".into() }
     }
 }
 
@@ -161,6 +185,7 @@ impl Default for IdentityHeaders {
             username: "X-Auth-Username".to_owned(),
             email: "X-Auth-Email".to_owned(),
             roles: "X-Auth-Roles".to_owned(),
+            scopes: "X-Auth-Scopes".to_owned(),
             session: "X-Auth-Session".to_owned(),
             issuer: "X-Auth-Issuer".to_owned(),
             pass_token: false,

@@ -110,6 +110,12 @@ pub struct Auth {
     pub default_roles: Vec<String>,
     /// Roles that whoever registers may ask for.
     pub self_assigned_roles: Vec<String>,
+    /// The role of administrators, who may see and change every account.
+    pub admin_role: String,
+    /// Scopes of the tokens of users' sessions.
+    pub session_scopes: Vec<String>,
+    /// Keys that users make for programs of theirs.
+    pub api_keys: ApiKeys,
     /// Rules and hashing for passwords.
     pub password: Password,
     /// Signing keys.
@@ -124,6 +130,16 @@ pub struct Auth {
     pub links: Links,
     /// Mail to users.
     pub mail: Mail,
+    /// The record of who did what.
+    pub audit: Audit,
+}
+
+/// `[auth.audit]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// How long events are kept.
+    pub keep: DurationText,
 }
 
 /// `[auth.throttle]`
@@ -154,6 +170,8 @@ pub struct OneTime {
     pub email_verification: DurationText,
     /// Life of an invitation.
     pub invitation: DurationText,
+    /// Life of a link that stands for the password of who is signed in.
+    pub reauthentication: DurationText,
 }
 
 /// `[auth.links]`
@@ -166,6 +184,8 @@ pub struct Links {
     pub email_verification: String,
     /// To the form for registration; `$token` is replaced.
     pub invitation: String,
+    /// To the page that signs in again who is signed in; `$token` is replaced.
+    pub reauthentication: String,
 }
 
 /// `[auth.mail]`
@@ -207,6 +227,18 @@ pub enum MailTransport {
     None,
 }
 
+/// `[auth.api_keys]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiKeys {
+    /// Whether users may make keys, and whether keys are accepted.
+    pub enabled: bool,
+    /// Scopes that users may give their keys.
+    pub scopes: Vec<String>,
+    /// The longest life of a key, and its life unless a shorter one is asked for.
+    pub life_max: DurationText,
+}
+
 /// Who may register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -228,6 +260,10 @@ pub struct Password {
     pub algorithm: PasswordAlgorithm,
     /// The fewest characters.
     pub min_length: u32,
+    /// Whether the most common passwords are refused.
+    pub refuse_common: bool,
+    /// A file with passwords that nobody may choose besides the common ones, one per line; relative to the data directory.
+    pub block_list: Option<PathBuf>,
     /// argon2id: memory per hash.
     pub argon2_memory: SizeText,
     /// argon2id: passes over the memory.
@@ -403,6 +439,10 @@ pub enum Access {
 pub struct Require {
     /// Every one of these roles.
     pub roles: Vec<String>,
+    /// How long ago the password may have been given at most.
+    pub max_age: Option<DurationText>,
+    /// Every one of these scopes.
+    pub scopes: Vec<String>,
 }
 
 /// `[identity_headers]`
@@ -417,6 +457,8 @@ pub struct IdentityHeaders {
     pub email: String,
     /// The user's roles, separated by commas.
     pub roles: String,
+    /// The scopes of the token or API key, separated by commas.
+    pub scopes: String,
     /// The session's id (`sid`).
     pub session: String,
     /// Who issued the token (`iss`).

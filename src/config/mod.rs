@@ -33,6 +33,7 @@ use secrecy::SecretString;
 
 use crate::dialect::{Dialects, Link};
 use crate::identity::password::PasswordPolicy;
+use crate::identity::scope::Scope;
 use crate::identity::signing_keys::Algorithm;
 use crate::identity::user::Role;
 use crate::limit::RequestLimits;
@@ -118,6 +119,14 @@ pub struct Auth {
     pub default_roles: BTreeSet<Role>,
     /// Roles that a new user may ask for.
     pub self_assigned_roles: BTreeSet<Role>,
+    /// The role of administrators.
+    pub admin_role: Role,
+    /// Scopes of the tokens of users' sessions.
+    pub session_scopes: BTreeSet<Scope>,
+    /// Scheme and authority of an issuer that is the URL of a host, without trailing slash.
+    pub issuer_origin: Option<String>,
+    /// `[auth.api_keys]`; none where they are switched off.
+    pub api_keys: Option<ApiKeys>,
     /// Rules and hashing parameters for passwords.
     pub password: PasswordPolicy,
     /// Parallel password hashes.
@@ -138,6 +147,8 @@ pub struct Auth {
     pub links: Option<Links>,
     /// `[auth.mail]`; none if no mail is sent.
     pub mail: Option<Mail>,
+    /// How long events of the audit log are kept.
+    pub audit_keep: Duration,
 }
 
 /// `[auth.throttle]`
@@ -166,6 +177,8 @@ pub struct OneTime {
     pub email_verification: Duration,
     /// Life of an invitation.
     pub invitation: Duration,
+    /// Life of a link that stands for the password of who is signed in.
+    pub reauthentication: Duration,
 }
 
 /// `[auth.links]`: under `public_url` where they are written without a host.
@@ -177,6 +190,8 @@ pub struct Links {
     pub email_verification: Link,
     /// To the form for registration.
     pub invitation: Link,
+    /// To the page that signs in again who is signed in.
+    pub reauthentication: Link,
 }
 
 /// `[auth.mail]`
@@ -210,6 +225,15 @@ pub enum MailTransport {
     },
     /// As files in this directory.
     Files(PathBuf),
+}
+
+/// `[auth.api_keys]`
+#[derive(Debug, Clone)]
+pub struct ApiKeys {
+    /// Scopes that users may give their keys.
+    pub scopes: BTreeSet<Scope>,
+    /// The longest life of a key.
+    pub life_max: Duration,
 }
 
 /// Who may register.
@@ -284,6 +308,8 @@ pub struct IdentityHeaders {
     pub email: String,
     /// Comma-separated roles.
     pub roles: String,
+    /// Comma-separated scopes.
+    pub scopes: String,
     /// `sid`
     pub session: String,
     /// `iss`

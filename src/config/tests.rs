@@ -1,5 +1,7 @@
 //! What is accepted, what is refused, and how the refusal reads.
 
+use std::time::Duration;
+
 use secrecy::ExposeSecret;
 
 use super::super::document::Document;
@@ -203,6 +205,33 @@ fn weak_password_hashing_is_refused() {
     assert!(config("[auth.password]\nalgorithm = 'bcrypt'\nbcrypt_cost = 10\nmin_length = 8").is_ok());
 }
 
+#[test]
+fn scopes_are_words_of_a_list_and_keys_of_programs_end() {
+    for key in ["auth.session_scopes", "auth.api_keys.scopes"] {
+        let (table, name) = key.rsplit_once('.').expect("a table and a name");
+        for scope in ["a b", "", "\\\\", "ä"] {
+            refused(&format!("[{table}]\n{name} = [\"{scope}\"]"), &format!("{key}[0]"), "the scope");
+        }
+    }
+    refused("[auth.api_keys]\nlife_max = '0s'", "auth.api_keys.life_max", "out of bounds");
+    refused("[auth.api_keys]\nlife_max = '11y'", "auth.api_keys.life_max", "out of bounds");
+    let keys = config("[auth.api_keys]\nscopes = ['reports:read']\nlife_max = '1s'").expect("complete").auth.api_keys;
+    assert_eq!(keys.expect("on").life_max, Duration::from_secs(1));
+    assert!(config("[auth.api_keys]\nenabled = false").expect("complete").auth.api_keys.is_none());
+}
+
+// RFC 8414 §3.1: where there is a path in the issuer, the metadata would be asked for elsewhere.
+#[test]
+fn clients_find_the_endpoints_at_the_host_of_the_issuer() {
+    let origin = |issuer| config(&format!("[auth]\nissuer = '{issuer}'")).expect("complete").auth.issuer_origin;
+    assert_eq!(origin("https://id.example.com").as_deref(), Some("https://id.example.com"));
+    assert_eq!(origin("https://id.example.com:8443/").as_deref(), Some("https://id.example.com:8443"));
+    for issuer in ["portcullis", "https://id.example.com/auth", "https://a@id.example.com", "https://id.example.com?x", "ftp://a"]
+    {
+        assert_eq!(origin(issuer), None, "{issuer}");
+    }
+}
+
 const MAIL: &str = "[auth]\npublic_url = 'https://app.example.com/portal/'\n[auth.mail]\nfrom = 'Gate <gate@example.com>'\n";
 
 #[test]
@@ -349,11 +378,51 @@ fn two_routes_for_the_same_requests_are_refused() {
 fn a_route_that_protects_less_than_it_says_is_refused() {
     let route = |more: &str| format!("[[routes]]\npath = '/a'\nupstream = 'app'\n{more}\n");
     refused(&route("access = 'public'\nrequire = { roles = ['admin'] }"), "routes[0].require", "never be checked");
+    refused(&route("access = 'public'\nrequire = { max_age = '5m' }"), "routes[0].require", "never be checked");
+    refused(&route("require = { max_age = '0s' }"), "routes[0].require.max_age", "out of bounds");
+    refused(&route("require = { max_age = '1500ms' }"), "routes[0].require.max_age", "whole seconds");
     refused(&route("require = { roles = ['a,b'] }"), "routes[0].require.roles[0]", "the role \"a,b\"");
     refused(&route("methods = ['POST']\nwebsocket = true"), "routes[0].websocket", "no upgrade");
     refused(&route("require = { role = ['admin'] }"), "routes[0].require.role", "unknown key");
-    let text = format!("{}[auth]\nself_assigned_roles = ['admin']", route("require = { roles = ['admin'] }"));
-    assert_eq!(problems(config(&text)), ["routes[0].require.roles: whoever registers may take the role `admin`"]);
+    let text = format!("{}[auth]\nself_assigned_roles = ['editor']", route("require = { roles = ['editor'] }"));
+    assert_eq!(problems(config(&text)), ["routes[0].require.roles: whoever registers may take the role `editor`"]);
+}
+
+#[test]
+fn whoever_lets_everybody_administer_is_warned() {
+    for (list, roles) in [("default_roles", "['root']"), ("self_assigned_roles", "['editor', 'root']")] {
+        let text = format!("[[routes]]\npath = '/a'\nupstream = 'app'\n[auth]\nadmin_role = 'root'\n{list} = {roles}");
+        let warned = format!("auth.{list}: whoever registers may be an administrator: `root` is in auth.{list}");
+        assert_eq!(problems(config(&text)), [warned]);
+    }
+}
+
+#[test]
+fn a_throttle_that_lets_too_much_through_is_refused() {
+    let throttle = |key: &str| format!("[[routes]]\npath = '/a'\nupstream = 'app'\n[auth.throttle]\n{key}\n");
+    for rate in ["101/1h", "60/30m", "2/1m"] {
+        refused(&throttle(&format!("account = '{rate}'")), "auth.throttle.account", "more than 100 failures per hour");
+    }
+    for rate in ["100/1h", "50/30m", "5/3m", "2/24h"] {
+        assert!(config(&throttle(&format!("account = '{rate}'"))).is_ok(), "{rate}");
+    }
+    refused(&throttle("network = '100'"), "auth.throttle.network", "not a rate");
+    refused(&throttle("network = '0/1h'"), "auth.throttle.network", "out of bounds");
+    refused(&throttle("register = '1/25h'"), "auth.throttle.register", "out of bounds");
+    let off = config(&throttle("insecure_off = true"));
+    assert_eq!(problems(off), ["auth.throttle.insecure_off: passwords may be guessed as fast as they are hashed"]);
+}
+
+#[test]
+fn a_block_list_that_cannot_be_read_is_refused() {
+    let text = "[[routes]]\npath = '/a'\nupstream = 'app'\n[auth.password]\nblock_list = 'nowhere.txt'\n";
+    refused(text, "auth.password.block_list", "cannot read");
+}
+
+#[test]
+fn the_role_of_administrators_is_a_role() {
+    let text = "[[routes]]\npath = '/a'\nupstream = 'app'\n[auth]\nadmin_role = 'a b'\n";
+    refused(text, "auth.admin_role", "must consist of letters");
 }
 
 #[test]

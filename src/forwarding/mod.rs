@@ -67,6 +67,8 @@ pub struct IdentityHeaderNames {
     pub email: HeaderName,
     /// The roles, separated by commas.
     pub roles: HeaderName,
+    /// The scopes, separated by commas like the roles.
+    pub scopes: HeaderName,
     /// `sid`
     pub session: HeaderName,
     /// `iss`
@@ -154,8 +156,8 @@ pub struct Forwarding {
 }
 
 impl IdentityHeaderNames {
-    fn all(&self) -> [&HeaderName; 6] {
-        [&self.subject, &self.username, &self.email, &self.roles, &self.session, &self.issuer]
+    fn all(&self) -> [&HeaderName; 7] {
+        [&self.subject, &self.username, &self.email, &self.roles, &self.scopes, &self.session, &self.issuer]
     }
 }
 
@@ -188,7 +190,7 @@ impl Forwarding {
     /// and stays. `Host` becomes the canonical one, by which the route was chosen.
     #[must_use]
     pub fn request_edits(&self, incoming: &HeaderMap, permit: &Permit, facts: &RequestFacts<'_>) -> HeaderEdits {
-        let mut edits = HeaderEdits { set: Vec::with_capacity(11), ..HeaderEdits::default() };
+        let mut edits = HeaderEdits { set: Vec::with_capacity(12), ..HeaderEdits::default() };
         edits.remove.extend(incoming.keys().filter(|name| self.reserved.covers(name)).cloned());
         if !permit.route().pass_token && incoming.get_all(AUTHORIZATION).iter().any(bearer::is_bearer) {
             edits.remove.push(AUTHORIZATION);
@@ -231,7 +233,7 @@ impl Forwarding {
     /// The identity headers of `principal`, for whoever answers about it without forwarding anything.
     #[must_use]
     pub fn identity_headers(&self, principal: &Principal) -> Vec<(HeaderName, HeaderValue)> {
-        let mut headers = Vec::with_capacity(6);
+        let mut headers = Vec::with_capacity(7);
         self.tell_identity(principal, &mut headers);
         headers
     }
@@ -248,6 +250,9 @@ impl Forwarding {
         }
         if !principal.roles.is_empty() {
             set(&self.names.roles, carried_list(&principal.roles));
+        }
+        if !principal.scopes.is_empty() {
+            set(&self.names.scopes, carried_list(&principal.scopes));
         }
         let mut text = [0; 36];
         set(&self.names.session, carried(principal.session.0.hyphenated().encode_lower(&mut text)));

@@ -37,14 +37,14 @@ const FAMILIES: [&str; 5] = ["x-forwarded-", "x-original-", "x-rewrite-", "x-env
 /// The reserved names, with those of the identity fields.
 #[derive(Debug)]
 pub(super) struct Reserved {
-    identity: [Box<str>; 6],
+    identity: [Box<str>; 7],
     /// Which first bytes any reserved name has: most fields are told apart by it.
     first: [bool; 256],
 }
 
 impl Reserved {
-    pub(super) fn new(identity: [&HeaderName; 6]) -> Self {
-        let identity: [Box<str>; 6] = identity.map(|name| name.as_str().into());
+    pub(super) fn new(identity: [&HeaderName; 7]) -> Self {
+        let identity: [Box<str>; 7] = identity.map(|name| name.as_str().into());
         let mut first = [false; 256];
         for name in NAMES.iter().chain(&FAMILIES).copied().chain(identity.iter().map(AsRef::as_ref)) {
             first[usize::from(name.as_bytes()[0])] = true;

@@ -22,6 +22,7 @@ fn names() -> IdentityHeaderNames {
         username: name("x-auth-username"),
         email: name("x-auth-email"),
         roles: name("x-auth-roles"),
+        scopes: name("x-auth-scopes"),
         session: name("x-auth-session"),
         issuer: name("x-auth-issuer"),
     }
@@ -56,7 +57,7 @@ fn edited(mut headers: HeaderMap, edits: HeaderEdits) -> HeaderMap {
 }
 
 fn permit(route: Route, caller: Option<Caller>) -> Permit {
-    access::decide(Arc::new(route), caller.map(Arc::new)).expect("allowed")
+    access::decide(Arc::new(route), caller.map(Arc::new), || jiff::Timestamp::UNIX_EPOCH).expect("allowed")
 }
 
 fn authenticated() -> Permit {
@@ -114,6 +115,7 @@ fn forged_identity_is_replaced_or_removed_on_every_route() {
         ("X.User.Id", "root"),
         ("X!User!Id", "root"),
         ("X-Auth-Roles", "root"),
+        ("X_Auth.Scopes", "everything"),
         ("X_Auth_Roles", "root"),
         ("Gateway-Identity", "root"),
     ];

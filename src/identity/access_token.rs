@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::claims::{Read, Written, instant};
 use super::jose::{Unreadable, Unverified};
 use super::signing_keys::{KeyRing, SigningKey};
-use super::{Caller, Principal};
+use super::{Caller, Credential, Principal};
 
 /// JOSE `typ` (RFC 9068 §2.1).
 pub(super) const TYPE: &str = "at+jwt";
@@ -167,6 +167,8 @@ pub fn sign(claims: &Claims, key: &SigningKey) -> Result<SecretString, SignError
         exp: claims.expires_at.as_second(),
         auth_time: principal.auth_time.as_second(),
         roles: &principal.roles,
+        scope: (!principal.scopes.is_empty()).then(|| principal.scopes.join(" ")),
+        client_id: (principal.credential == Credential::Client).then_some(&principal.subject),
         preferred_username: principal.username.as_deref(),
         email: principal.email.as_deref(),
         further: claims.further.iter().filter(|(name, _)| !claims::is_standard(name)).collect(),
@@ -219,7 +221,7 @@ fn read(token: &str, ring: &KeyRing, policy: &TokenPolicy) -> Result<(Caller, Op
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::TooLong);
     }
-    let unverified = Unverified::parse(token).map_err(|unreadable| match unreadable {
+    let unverified: Unverified<'_> = Unverified::parse(token).map_err(|unreadable| match unreadable {
         Unreadable::Compact => TokenError::Malformed,
         Unreadable::Header => TokenError::Header,
     })?;

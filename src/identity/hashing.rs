@@ -88,6 +88,18 @@ impl PasswordPolicy {
     }
 }
 
+/// Whether a text of another system is a hash that some password can match.
+pub(super) fn is_verifiable(text: &str) -> bool {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"./".contains(&byte);
+    match Stored::parse(text) {
+        // Argon2i and Argon2d verify, too, but nobody should bring new ones.
+        Some(Stored::Argon2(hash)) => hash.algorithm == argon2::Algorithm::Argon2id.ident(),
+        // `$2b$12$`, 22 characters of salt and 31 of the hash.
+        Some(Stored::Bcrypt(_)) => text.len() == 60 && text.bytes().skip(7).all(is_base64),
+        None => false,
+    }
+}
+
 /// A stored hash that may be verified.
 enum Stored {
     Argon2(Box<phc::PasswordHash>),
@@ -150,6 +162,32 @@ mod tests {
             assert!(verify(&password("correct horse"), &hash), "{hashing:?}");
             assert!(!verify(&password("correct horsf"), &hash), "{hashing:?}");
             assert!(!verify(&password("correct horse\0"), &hash), "{hashing:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_hash_that_some_password_matches_is_taken_over() {
+        let bcrypt = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        let argon2id = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        for text in [bcrypt, &bcrypt.replace("$2a$", "$2b$"), &bcrypt.replace("$2a$", "$2y$"), argon2id] {
+            assert!(PasswordHash::parse(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "correct horse battery staple",
+            "5f4dcc3b5aa765d61d8327deb882cf99",
+            &bcrypt[..59],
+            &format!("{bcrypt}C"),
+            &bcrypt.replace("$2a$", "$2x$"),
+            &bcrypt.replace("$05$", "$31$"),
+            &bcrypt.replace('Y', "é"),
+            &bcrypt.replace('Y', ":"),
+            &argon2id.replace("argon2id", "argon2i"),
+            &argon2id.replace("m=256", "m=99999999"),
+            &argon2id[..argon2id.len() - 44],
+            &format!("{argon2id}\n"),
+        ] {
+            assert!(PasswordHash::parse(text).is_err(), "{text}");
         }
     }
 

@@ -9,20 +9,22 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// A JWS whose header was read. Nothing in it is proved.
-pub(super) struct Unverified<'a> {
+///
+/// `H` is what its header may say: that of our own tokens unless somebody else wrote it.
+pub(super) struct Unverified<'a, H = Header> {
     /// What it says about how it was signed.
-    pub(super) header: Header,
+    pub(super) header: H,
     /// What is signed: header and payload as received.
     pub(super) signed: &'a str,
     payload: &'a str,
     signature: Vec<u8>,
 }
 
-/// The only members a header may have, each exactly once (RFC 7515 §4).
+/// The only members a header of ours may have, each exactly once (RFC 7515 §4).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Header {
@@ -40,7 +42,7 @@ pub(super) enum Unreadable {
     Header,
 }
 
-impl<'a> Unverified<'a> {
+impl<'a, H: DeserializeOwned> Unverified<'a, H> {
     /// Reads everything but the payload, which is not looked at before the signature was verified (RFC 8725 §3.1).
     pub(super) fn parse(token: &'a str) -> Result<Self, Unreadable> {
         let (signed, signature) = token.rsplit_once('.').ok_or(Unreadable::Compact)?;

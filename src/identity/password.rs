@@ -5,6 +5,8 @@ use std::fmt;
 use secrecy::{ExposeSecret as _, SecretString};
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::block_list::{self, BlockList};
+
 pub use super::hashing::{hash, verify};
 
 /// Long enough for any passphrase (NIST SP 800-63B-4 asks for 64 characters at least), short enough that
@@ -39,6 +41,12 @@ pub enum PasswordError {
     /// More bytes (UTF-8) than can be hashed without cutting the password short.
     #[error("must not be longer than {0} bytes")]
     TooLong(usize),
+    /// On the block list.
+    #[error("must not be one of the most common passwords: choose another")]
+    Common,
+    /// Hardly more than the user's own name or address.
+    #[error("must not be made of the user name or the address")]
+    Name,
     /// bcrypt reads its key in a circle with a NUL at the seam, so a password with a NUL could equal another one.
     #[error("must not contain a NUL character")]
     Nul,
@@ -73,6 +81,11 @@ impl Password {
         self.0.expose_secret().chars().count()
     }
 
+    /// As typed, but for its normalisation.
+    pub(super) fn text(&self) -> &str {
+        self.0.expose_secret()
+    }
+
     /// What is hashed.
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
@@ -89,6 +102,11 @@ impl fmt::Debug for Password {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
+/// Why a text cannot be taken for a password's hash. Does not hold the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a complete bcrypt ($2a$, $2b$, $2y$) or argon2id hash with usual parameters")]
+pub struct HashFormatError;
+
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash(redacted)")
@@ -96,6 +114,15 @@ impl fmt::Debug for PasswordHash {
 }
 
 impl PasswordHash {
+    /// A hash that another system made: a complete bcrypt hash (`$2a$`, `$2b$`, `$2y$`) or argon2id in PHC form, with
+    /// parameters that a login can afford to verify.
+    ///
+    /// # Errors
+    /// It is another kind of text.
+    pub fn parse(text: &str) -> Result<Self, HashFormatError> {
+        if super::hashing::is_verifiable(text) { Ok(Self(text.to_owned())) } else { Err(HashFormatError) }
+    }
+
     /// A hash as read from a store.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
@@ -116,6 +143,8 @@ pub struct PasswordPolicy {
     pub min_chars: usize,
     /// How new passwords are hashed, and what weaker hashes are upgraded to at the next login.
     pub hashing: Hashing,
+    /// What nobody may choose.
+    pub block_list: BlockList,
 }
 
 /// How new passwords are hashed.
@@ -141,7 +170,7 @@ impl Default for PasswordPolicy {
     /// Eight characters (ASVS 6.2.1), Argon2id with 19 MiB, two passes and one lane (OWASP).
     fn default() -> Self {
         let hashing = Hashing::Argon2id { memory_kib: ARGON2_MEMORY_KIB_MIN, passes: ARGON2_PASSES_MIN, lanes: 1 };
-        Self { min_chars: 8, hashing }
+        Self { min_chars: 8, hashing, block_list: BlockList::default() }
     }
 }
 
@@ -154,7 +183,19 @@ impl PasswordPolicy {
         if password.chars() < self.min_chars {
             return Err(PasswordError::TooShort(self.min_chars));
         }
+        if self.block_list.lists(password) {
+            return Err(PasswordError::Common);
+        }
         self.hashing.accepts(password)
+    }
+
+    /// Whether `password` may be chosen by a user with these names and addresses.
+    ///
+    /// # Errors
+    /// Says which rule is broken.
+    pub fn check_for(&self, password: &Password, names: &[&str]) -> Result<(), PasswordError> {
+        self.check(password)?;
+        if block_list::is_made_of(password, names) { Err(PasswordError::Name) } else { Ok(()) }
     }
 
     /// Whether the parameters are strong enough to be configured, and not absurd.

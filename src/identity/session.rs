@@ -26,8 +26,10 @@ pub struct Session {
     pub id: SessionId,
     /// Whose login it is.
     pub user: UserId,
-    /// When the credentials were proved.
+    /// When it began.
     pub created_at: Timestamp,
+    /// When the credentials were last proved: at the login, or again since.
+    pub authenticated_at: Timestamp,
     /// The end that no refresh can move (`session_max`).
     pub ends_at: Timestamp,
     /// Set once the session has ended: logout, reuse, revocation.

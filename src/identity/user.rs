@@ -61,6 +61,9 @@ pub enum NameError {
     /// Not lower-case letters, digits, `-`, `_`, `:` or `.`.
     #[error("must consist of letters, digits, `-`, `_`, `:` or `.`")]
     Role,
+    /// Not visible ASCII, or with a quote or a backslash.
+    #[error("must consist of visible ASCII characters without quotes and backslashes")]
+    Scope,
 }
 
 /// A name to sign in with: kept as typed, unique regardless of case and of Unicode spelling.
@@ -88,7 +91,7 @@ const EMAIL_BYTES_MAX: usize = 254;
 const ROLE_BYTES_MAX: usize = 64;
 
 /// NFKC, then lower case: one form for all spellings that a person takes for the same name.
-fn canonical(typed: &str) -> String {
+pub(super) fn canonical(typed: &str) -> String {
     typed.nfkc().flat_map(char::to_lowercase).nfkc().collect()
 }
 

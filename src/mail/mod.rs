@@ -29,11 +29,13 @@ pub enum LetterKind {
     EmailVerification,
     /// How to register.
     Invitation,
+    /// How to prove again who one is.
+    Reauthentication,
 }
 
 impl LetterKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::PasswordReset, Self::EmailVerification, Self::Invitation];
+    pub const ALL: [Self; 4] = [Self::PasswordReset, Self::EmailVerification, Self::Invitation, Self::Reauthentication];
 
     /// Its name, and that of its templates.
     #[must_use]
@@ -42,6 +44,7 @@ impl LetterKind {
             Self::PasswordReset => "password_reset",
             Self::EmailVerification => "email_verification",
             Self::Invitation => "invitation",
+            Self::Reauthentication => "reauthentication",
         }
     }
 }

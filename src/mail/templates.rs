@@ -62,7 +62,7 @@ pub enum TemplateError {
     #[error("{0}: does not show {{{{ link }}}}")]
     Link(String),
     /// No letter has templates of this name.
-    #[error("{}: no letter has a template of this name; there are password_reset, email_verification and invitation, each .txt and .html", .0.display())]
+    #[error("{}: no letter has a template of this name; there are password_reset, email_verification, invitation and reauthentication, each .txt and .html", .0.display())]
     Unknown(PathBuf),
 }
 
@@ -85,6 +85,7 @@ impl Templates {
                 LetterKind::PasswordReset => include_str!("templates/password_reset.txt"),
                 LetterKind::EmailVerification => include_str!("templates/email_verification.txt"),
                 LetterKind::Invitation => include_str!("templates/invitation.txt"),
+                LetterKind::Reauthentication => include_str!("templates/reauthentication.txt"),
             };
             engine.add_template_owned(text_name(kind), text).expect("the built-in templates are templates");
         }

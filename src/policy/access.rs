@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::identity::Caller;
+use crate::identity::scope::Scope;
 use crate::identity::user::Role;
 
 use super::route::Route;
@@ -25,6 +29,18 @@ pub enum Access {
 pub struct Requirements {
     /// The principal must have every one of these roles.
     pub roles: BTreeSet<Role>,
+    /// The token must be good for every one of these scopes.
+    pub scopes: BTreeSet<Scope>,
+    /// How long ago the principal may have given the password at most.
+    pub max_age: Option<Duration>,
+}
+
+impl Requirements {
+    /// Whether a valid token is all that is demanded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.scopes.is_empty() && self.max_age.is_none()
+    }
 }
 
 /// Proof that this request may be forwarded: without one there is no upstream.
@@ -35,23 +51,30 @@ pub struct Permit {
 }
 
 /// Why a recognised (or anonymous) caller may not pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessRefusal {
     /// The route needs a token and there is none.
     MissingToken,
     /// The principal lacks a required role.
     MissingRole,
+    /// The password was given longer ago than this.
+    TooLongAgo(Duration),
+    /// The token is not good for a required scope.
+    MissingScope {
+        /// Every scope that the route requires, with spaces between them: the client is told (RFC 6750 §3).
+        required: Box<str>,
+    },
 }
 
-/// Decides whether `caller` may pass `route`.
+/// Decides whether `caller` may pass `route`; `now` is asked for where the route asks for a recent password.
 ///
 /// # Errors
 /// Says what is missing.
-pub fn decide(route: Arc<Route>, caller: Option<Arc<Caller>>) -> Result<Permit, AccessRefusal> {
+pub fn decide(route: Arc<Route>, caller: Option<Arc<Caller>>, now: impl FnOnce() -> Timestamp) -> Result<Permit, AccessRefusal> {
     match (route.access, &caller) {
         (Access::Public, _) => return Ok(Permit { route, caller: None }),
         (Access::Authenticated, None) => return Err(AccessRefusal::MissingToken),
-        (Access::Optional, None) if !route.require.roles.is_empty() => return Err(AccessRefusal::MissingToken),
+        (Access::Optional, None) if !route.require.is_empty() => return Err(AccessRefusal::MissingToken),
         (Access::Authenticated | Access::Optional, _) => {}
     }
     if let Some(caller) = &caller {
@@ -59,6 +82,17 @@ pub fn decide(route: Arc<Route>, caller: Option<Arc<Caller>>) -> Result<Permit, 
         let has = |role: &Role| caller.principal.roles.iter().any(|held| **held == *role.as_str());
         if !route.require.roles.iter().all(has) {
             return Err(AccessRefusal::MissingRole);
+        }
+        let good_for = |scope: &Scope| caller.principal.scopes.iter().any(|held| **held == *scope.as_str());
+        if !route.require.scopes.iter().all(good_for) {
+            let required: Vec<&str> = route.require.scopes.iter().map(Scope::as_str).collect();
+            return Err(AccessRefusal::MissingScope { required: required.join(" ").into() });
+        }
+        // Last: whoever lacks a role or a scope is not helped by giving the password again.
+        if let Some(max_age) = route.require.max_age
+            && now().duration_since(caller.principal.auth_time) > SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX)
+        {
+            return Err(AccessRefusal::TooLongAgo(max_age));
         }
     }
     Ok(Permit { route, caller })
@@ -85,8 +119,9 @@ mod tests {
 
     fn decided(access: Access, required: &[&str], caller: Option<&[&str]>) -> Result<bool, AccessRefusal> {
         let roles = required.iter().map(|role| Role::parse(role).expect("a role")).collect();
-        let route = Route { access, require: Requirements { roles }, ..fixtures::route(None, "/") };
-        decide(Arc::new(route), caller.map(|roles| Arc::new(fixtures::caller(roles)))).map(|permit| permit.caller().is_some())
+        let route = Route { access, require: Requirements { roles, ..Requirements::default() }, ..fixtures::route(None, "/") };
+        let caller = caller.map(|roles| Arc::new(fixtures::caller(roles)));
+        decide(Arc::new(route), caller, || Timestamp::UNIX_EPOCH).map(|permit| permit.caller().is_some())
     }
 
     #[test]
@@ -113,6 +148,54 @@ mod tests {
             (Public, &[], Some(&["admin"]), Ok(false)),
         ] {
             assert_eq!(decided(access, required, caller), expected, "{access:?} {required:?} {caller:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_may_be_as_old_as_the_route_says_and_not_a_moment_older() {
+        let max_age = Duration::from_mins(5);
+        // Ada gave hers at the epoch.
+        let decided = |access, roles: &[&str], after: SignedDuration| {
+            let required = roles.iter().map(|role| Role::parse(role).expect("a role")).collect();
+            let require = Requirements { roles: required, max_age: Some(max_age), ..Requirements::default() };
+            let route = Route { access, require, ..fixtures::route(None, "/") };
+            decide(Arc::new(route), Some(Arc::new(fixtures::caller(&[]))), || Timestamp::UNIX_EPOCH + after).map(drop)
+        };
+        let refused = Err(AccessRefusal::TooLongAgo(max_age));
+        for access in [Access::Authenticated, Access::Optional] {
+            assert_eq!(decided(access, &[], SignedDuration::from_secs(-5)), Ok(()), "another replica's clock");
+            assert_eq!(decided(access, &[], SignedDuration::from_secs(300)), Ok(()));
+            assert_eq!(decided(access, &[], SignedDuration::new(300, 1)), refused);
+            assert_eq!(decided(access, &["admin"], SignedDuration::from_secs(900)), Err(AccessRefusal::MissingRole));
+        }
+        let require = Requirements { max_age: Some(max_age), ..Requirements::default() };
+        let optional = Route { access: Access::Optional, require, ..fixtures::route(None, "/") };
+        let anonymous = decide(Arc::new(optional), None, || Timestamp::UNIX_EPOCH).map(drop);
+        assert_eq!(anonymous, Err(AccessRefusal::MissingToken));
+    }
+
+    #[test]
+    fn a_route_that_asks_for_scopes_passes_a_token_that_is_good_for_all_of_them() {
+        let scopes = |list: &[&str]| list.iter().map(|scope| Scope::parse(scope).expect("a scope")).collect();
+        let missing = Err(AccessRefusal::MissingScope { required: "read write".into() });
+        for (access, held, expected) in [
+            (Access::Authenticated, Some(&["read", "write"][..]), Ok(())),
+            (Access::Authenticated, Some(&["read", "send", "write"]), Ok(())),
+            (Access::Authenticated, Some(&["read"]), missing.clone()),
+            (Access::Authenticated, Some(&["READ", "write"]), missing.clone()),
+            (Access::Authenticated, Some(&["read write"]), missing.clone()),
+            (Access::Optional, Some(&[]), missing),
+            (Access::Authenticated, None, Err(AccessRefusal::MissingToken)),
+            (Access::Optional, None, Err(AccessRefusal::MissingToken)),
+        ] {
+            let require = Requirements { scopes: scopes(&["write", "read"]), ..Requirements::default() };
+            let route = Arc::new(Route { access, require, ..fixtures::route(None, "/") });
+            let caller = held.map(|held| {
+                let mut caller = fixtures::caller(&[]);
+                caller.principal.scopes = held.iter().map(|&scope| scope.into()).collect();
+                Arc::new(caller)
+            });
+            assert_eq!(decide(route, caller, || Timestamp::UNIX_EPOCH).map(drop), expected, "{access:?} {held:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::identity::session::SessionId;
-use crate::identity::{Caller, Principal, TokenFacts};
+use crate::identity::{Caller, Credential, Principal, TokenFacts};
 
 use super::access::{Access, Requirements};
 use super::host::HostPattern;
@@ -44,7 +44,9 @@ pub(crate) fn caller(roles: &[&str]) -> Caller {
             email: Some("ada@example.com".into()),
             roles: roles.iter().map(|&role| role.into()).collect(),
             session,
+            scopes: Box::default(),
             auth_time: Timestamp::UNIX_EPOCH,
+            credential: Credential::Session,
         },
         token: TokenFacts {
             issuer,

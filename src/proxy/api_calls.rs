@@ -66,7 +66,7 @@ impl ApiCalls {
     /// Whether the gateway itself answers this canonical path.
     pub(super) fn serves(&self, path: &str) -> bool {
         let under_prefix = path.strip_prefix(self.prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        under_prefix || path == "/.well-known/jwks.json"
+        under_prefix || matches!(path, "/.well-known/jwks.json" | "/.well-known/oauth-authorization-server")
     }
 
     /// The answer to a request; it has the reason as an extension if it is a refusal.

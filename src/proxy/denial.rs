@@ -7,13 +7,14 @@ use pingora::prelude::*;
 use pingora::proxy::Session;
 
 use super::context::Exchange;
+use crate::admission::Denied;
 use crate::api::dialects;
 use crate::api::problem::Problem;
 use crate::reason::Reason;
 
 /// A refusal, ready to be written.
 pub(super) struct Denial<'a> {
-    pub(super) reason: Reason,
+    pub(super) problem: Problem,
     pub(super) allow: &'a [Method],
     /// The request: in whose wire format it is, and by which id the access log names it.
     pub(super) ctx: &'a Exchange,
@@ -22,13 +23,13 @@ pub(super) struct Denial<'a> {
 impl Denial<'_> {
     /// Writes the answer. A connection whose request body was not read is closed afterwards, as what follows on
     /// it cannot be told from the next request; so is one whose client breaks the rules of the protocol.
-    pub(super) async fn write(&self, session: &mut Session) -> Result<()> {
-        if breaks_protocol(self.reason) {
+    pub(super) async fn write(self, session: &mut Session) -> Result<()> {
+        if breaks_protocol(self.problem.reason()) {
             session.set_keepalive(None);
         }
         let mut answer = match &self.ctx.dialect {
-            Some(dialect) => dialects::refused(dialect, self.reason, &self.ctx.id),
-            None => Problem::new(self.reason).into_bytes_response(Some(&self.ctx.id)),
+            Some(dialect) => dialects::refused(dialect, self.problem.reason(), &self.ctx.id),
+            None => self.problem.into_bytes_response(Some(&self.ctx.id)),
         };
         if !self.allow.is_empty() {
             let allow = HeaderValue::try_from(allow_value(self.allow)).expect("methods are visible ASCII");
@@ -60,6 +61,17 @@ pub(super) async fn write(session: &mut Session, answer: Response<Bytes>, ctx: &
 /// Whether client and gateway may have different ideas of where this request ends (RFC 9112 §9.6).
 fn breaks_protocol(reason: Reason) -> bool {
     matches!(reason, Reason::Malformed | Reason::TargetTooLong | Reason::HeadersTooLarge | Reason::BodyTooLarge)
+}
+
+/// What a client is told of a refusal: besides the reason, how to do better where that can be said.
+pub(super) fn problem(denied: &Denied) -> Problem {
+    if let Some(max_age) = denied.max_age() {
+        Problem::reauthenticate(max_age)
+    } else if let Some(scopes) = denied.required_scopes() {
+        Problem::insufficient_scope(scopes)
+    } else {
+        Problem::new(denied.reason())
+    }
 }
 
 fn allow_value(methods: &[Method]) -> String {

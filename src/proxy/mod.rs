@@ -36,6 +36,7 @@ pub use upstream::{ServerSettings, UpstreamSettings, Upstreams};
 
 use crate::admission::{Denied, Destination, Gate};
 use crate::api::context::RequestContext;
+use crate::api::problem::Problem;
 use crate::client_addr;
 use crate::clock::Clock;
 use crate::dialect::Dialects;
@@ -140,7 +141,7 @@ impl Proxy {
     async fn decide(&self, session: &mut Session, ctx: &mut Exchange) -> Result<bool> {
         let head = session.req_header();
         let destination = match self.parts.gate.destination(head.raw_path(), head) {
-            Ok(_) if framed_twice(session) => return self.refuse(session, ctx, Reason::Malformed, &[]).await,
+            Ok(_) if framed_twice(session) => return self.refuse(session, ctx, Reason::Malformed).await,
             Ok(destination) => &*ctx.destination.insert(destination),
             Err(denied) => return self.deny(session, ctx, &denied).await,
         };
@@ -171,7 +172,7 @@ impl Proxy {
                 ctx.reason = answer.extensions().get::<Reason>().copied();
                 denial::write(session, answer, ctx).await.map(|()| true)
             }
-            Err(CallError::Refused(reason)) => self.refuse(session, ctx, reason, &[]).await,
+            Err(CallError::Refused(reason)) => self.refuse(session, ctx, reason).await,
             Err(CallError::Downstream(error)) => Err(error.into_down()),
         }
     }
@@ -179,12 +180,22 @@ impl Proxy {
     async fn deny(&self, session: &mut Session, ctx: &mut Exchange, denied: &Denied) -> Result<bool> {
         tracing::debug!(request_id = %ctx.id, reason = denied.reason().word(), ?denied, "request denied");
         ctx.detail = denied.detail();
-        self.refuse(session, ctx, denied.reason(), denied.allowed_methods()).await
+        self.refuse_with(session, ctx, denial::problem(denied), denied.allowed_methods()).await
     }
 
-    async fn refuse(&self, session: &mut Session, ctx: &mut Exchange, reason: Reason, allow: &[http::Method]) -> Result<bool> {
-        ctx.reason = Some(reason);
-        Denial { reason, allow, ctx }.write(session).await?;
+    async fn refuse(&self, session: &mut Session, ctx: &mut Exchange, reason: Reason) -> Result<bool> {
+        self.refuse_with(session, ctx, Problem::new(reason), &[]).await
+    }
+
+    async fn refuse_with(
+        &self,
+        session: &mut Session,
+        ctx: &mut Exchange,
+        problem: Problem,
+        allow: &[http::Method],
+    ) -> Result<bool> {
+        ctx.reason = Some(problem.reason());
+        Denial { problem, allow, ctx }.write(session).await?;
         Ok(true)
     }
 
@@ -342,7 +353,7 @@ impl ProxyHttp for Proxy {
             Some(reason) if !written => {
                 session.set_keepalive(None);
                 // The client may have gone meanwhile; then there is nobody to answer.
-                drop(Denial { reason, allow: &[], ctx }.write(session).await);
+                drop(Denial { problem: Problem::new(reason), allow: &[], ctx }.write(session).await);
                 reason.status().as_u16()
             }
             Some(reason) => reason.status().as_u16(),

@@ -40,6 +40,8 @@ pub trait ApiKeys: Send + Sync {
     async fn add(&self, key: &ApiKey) -> Result<bool, StoreError>;
     /// The key with this hash, revoked or expired or not.
     async fn find(&self, hash: &TokenHash) -> Result<Option<ApiKey>, StoreError>;
+    /// The key with this id, revoked or expired or not.
+    async fn find_by_id(&self, id: Uuid) -> Result<Option<ApiKey>, StoreError>;
     /// A user's keys, newest first, revoked and expired ones included.
     async fn list(&self, user: UserId) -> Result<Vec<ApiKey>, StoreError>;
     /// Revokes a user's key and, in the same transaction, writes the revocation of the tokens issued for it and those

@@ -48,6 +48,8 @@ pub struct Advance {
     pub at: Timestamp,
     /// When the new refresh token expires.
     pub refresh_expires_at: Timestamp,
+    /// When the password was given again, if that is the occasion.
+    pub authenticated_at: Option<Timestamp>,
 }
 
 /// Sessions and their refresh chains.
@@ -75,7 +77,8 @@ pub trait Sessions: Send + Sync {
     async fn end(&self, id: SessionId, ending: &Ending) -> Result<Vec<Revocation>, StoreError>;
     /// Ends all of a user's sessions except one, and refuses those whose login began before `ending.at`.
     async fn end_all(&self, user: UserId, except: Option<SessionId>, ending: &Ending) -> Result<Vec<Revocation>, StoreError>;
-    /// Replaces the password and does what [`Self::end_all`] does, in one transaction.
+    /// Replaces the password and does what [`Self::end_all`] does, in one transaction. The excepted session is one in which
+    /// the old password has just been given.
     async fn change_password(
         &self,
         user: UserId,

@@ -33,6 +33,8 @@ pub trait Users: Send + Sync {
     async fn list(&self, page: Page<UserId>) -> Result<Vec<User>, StoreError>;
     /// Replaces the hash if it still equals `expected`; false if it changed meanwhile (an upgrade must not undo a change).
     async fn upgrade_password(&self, id: UserId, expected: &PasswordHash, upgraded: &PasswordHash) -> Result<bool, StoreError>;
+    /// Whether anybody but this user has the role and is not disabled.
+    async fn another_may(&self, except: UserId, role: &Role) -> Result<bool, StoreError>;
     /// Replaces the roles; false if there is no such user.
     async fn set_roles(&self, id: UserId, roles: &BTreeSet<Role>) -> Result<bool, StoreError>;
     /// Changes the profile names; false if there is no such user.

@@ -11,22 +11,37 @@ use crate::support::gate;
 /// Every endpoint there is. A new one is added here and in `api::endpoints`; the rest follows.
 const ENDPOINTS: &[(&str, &[&str])] = &[
     ("/.well-known/jwks.json", &["GET"]),
+    ("/.well-known/oauth-authorization-server", &["GET"]),
+    ("/auth/api-keys", &["GET", "POST"]),
+    ("/auth/api-keys/{id}", &["DELETE"]),
     ("/auth/email/verify", &["POST"]),
     ("/auth/email/verify/send", &["POST"]),
     ("/auth/invitations", &["POST"]),
+    ("/auth/audit", &["GET"]),
     ("/auth/login", &["POST"]),
     ("/auth/logout", &["POST"]),
     ("/auth/logout-all", &["POST"]),
     ("/auth/me", &["GET", "PATCH"]),
+    ("/auth/oauth/introspect", &["POST"]),
+    ("/auth/oauth/revoke", &["POST"]),
+    ("/auth/oauth/token", &["POST"]),
     ("/auth/openapi.json", &["GET"]),
     ("/auth/one-time-tokens/redeem", &["POST"]),
     ("/auth/password", &["POST"]),
     ("/auth/password/forgot", &["POST"]),
     ("/auth/password/reset", &["POST"]),
+    ("/auth/reauthenticate", &["POST"]),
+    ("/auth/reauthenticate/send", &["POST"]),
     ("/auth/refresh", &["POST"]),
     ("/auth/register", &["POST"]),
     ("/auth/sessions", &["GET"]),
     ("/auth/sessions/{id}", &["DELETE"]),
+    ("/auth/users", &["GET", "POST"]),
+    ("/auth/users/{id}", &["DELETE", "GET", "PATCH"]),
+    ("/auth/users/{id}/disable", &["POST"]),
+    ("/auth/users/{id}/enable", &["POST"]),
+    ("/auth/users/{id}/roles", &["PUT"]),
+    ("/auth/users/{id}/sessions", &["DELETE", "GET"]),
     ("/auth/verify", &["GET"]),
 ];
 
@@ -62,6 +77,28 @@ async fn what_is_served_is_documented_and_what_is_documented_is_served() {
 fn no_endpoint_is_added_beside_the_list_that_makes_the_document() {
     let source = include_str!("../../src/api/mod.rs");
     assert!(!source.contains(".route("), "use routes!, so that the endpoint is documented");
+}
+
+/// Programs that are generated from the document call their functions so.
+#[tokio::test]
+async fn every_operation_has_a_name_of_its_own_and_says_what_it_is_refused_with() {
+    let gate = gate().await;
+    let document = send(&gate.router(), request(Method::GET, "/auth/openapi.json", None)).await.body;
+    let paths = document["paths"].as_object().unwrap();
+    let mut names = BTreeSet::new();
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name), "{method} {path} is not the only {name}");
+            // An operation whose refusals are in other words, as those of OAuth, has one answer for all of them.
+            let refusals = operation["responses"].as_object().unwrap().keys().filter(|status| !status.starts_with('2'));
+            assert!(refusals.count() > 0, "{method} {path} is never refused?");
+        }
+    }
+    let refusals = &document["paths"]["/auth/sessions/{id}"]["delete"]["responses"];
+    let statuses: Vec<_> = refusals.as_object().unwrap().keys().collect();
+    assert_eq!(statuses, ["204", "400", "401", "403", "404", "408", "413", "414", "417", "431", "500", "503"]);
+    assert_eq!(refusals["404"]["$ref"], "#/components/responses/NotFound");
 }
 
 #[tokio::test]

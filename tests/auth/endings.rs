@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portcullis::auth::Origin;
+use portcullis::auth::audit::Actor;
 use portcullis::auth::outage::Outage;
 use portcullis::auth::password_change::PasswordChangeError;
 use portcullis::auth::refresh::RefreshError;
@@ -27,10 +28,10 @@ async fn a_logout_by_access_token_ends_the_session() {
     let elsewhere = gate.login("ada").await;
     assert!(gate.accepts(&tokens).await);
 
-    gate.auth.logout(Some(access(&tokens)), None).await.unwrap();
+    gate.auth.logout(Some(access(&tokens)), None, &Origin::default()).await.unwrap();
 
     assert!(!gate.accepts(&tokens).await);
-    assert!(matches!(gate.auth.refresh(refresh(&tokens)).await, Err(RefreshError::Ended)));
+    assert!(matches!(gate.auth.refresh(refresh(&tokens), &Origin::default()).await, Err(RefreshError::Ended)));
     assert!(gate.accepts(&elsewhere).await && gate.refreshes(&elsewhere).await);
 }
 
@@ -38,9 +39,9 @@ async fn a_logout_by_access_token_ends_the_session() {
 async fn a_logout_by_any_refresh_token_of_the_session_ends_it() {
     let gate = gate().await;
     let first = gate.signed_in("ada").await;
-    let second = gate.auth.refresh(refresh(&first)).await.unwrap();
+    let second = gate.auth.refresh(refresh(&first), &Origin::default()).await.unwrap();
 
-    gate.auth.logout(None, Some(refresh(&first))).await.unwrap();
+    gate.auth.logout(None, Some(refresh(&first)), &Origin::default()).await.unwrap();
 
     assert!(!gate.accepts(&first).await);
     assert!(!gate.accepts(&second).await);
@@ -54,9 +55,9 @@ async fn a_logout_by_an_expired_access_token_still_ends_the_session() {
     gate.clock.advance(ACCESS_TOKEN * 2);
     assert!(!gate.accepts(&tokens).await);
 
-    gate.auth.logout(Some(access(&tokens)), None).await.unwrap();
+    gate.auth.logout(Some(access(&tokens)), None, &Origin::default()).await.unwrap();
 
-    assert!(matches!(gate.auth.refresh(refresh(&tokens)).await, Err(RefreshError::Ended)));
+    assert!(matches!(gate.auth.refresh(refresh(&tokens), &Origin::default()).await, Err(RefreshError::Ended)));
 }
 
 #[tokio::test]
@@ -70,12 +71,12 @@ async fn a_logout_with_what_is_not_ours_succeeds_and_ends_nothing() {
     for (access_token, refresh_token) in
         [(Some("garbage"), None), (None, Some("garbage")), (Some(tampered.as_str()), Some("AAAA")), (None, None)]
     {
-        gate.auth.logout(access_token, refresh_token).await.unwrap();
+        gate.auth.logout(access_token, refresh_token, &Origin::default()).await.unwrap();
     }
     assert!(gate.accepts(&tokens).await && gate.refreshes(&tokens).await);
 
-    gate.auth.logout(Some(access(&tokens)), None).await.unwrap();
-    gate.auth.logout(Some(access(&tokens)), None).await.expect("twice is no error");
+    gate.auth.logout(Some(access(&tokens)), None, &Origin::default()).await.unwrap();
+    gate.auth.logout(Some(access(&tokens)), None, &Origin::default()).await.expect("twice is no error");
 }
 
 #[tokio::test]
@@ -85,7 +86,7 @@ async fn logout_everywhere_ends_every_session_and_no_later_one() {
     let laptop = gate.login("ada").await;
     let bystander = gate.signed_in("bob").await;
 
-    gate.auth.logout_all(&*gate.caller(&phone).await).await.unwrap();
+    gate.auth.logout_all(&*gate.caller(&phone).await, &Origin::default()).await.unwrap();
 
     for tokens in [&phone, &laptop] {
         assert!(!gate.accepts(tokens).await);
@@ -102,7 +103,7 @@ async fn a_password_change_keeps_this_session_and_ends_the_others() {
     let here = gate.signed_in("ada").await;
     let elsewhere = gate.login("ada").await;
 
-    gate.auth.change_password(&*gate.caller(&here).await, PASSWORD, NEW_PASSWORD).await.unwrap();
+    gate.auth.change_password(&*gate.caller(&here).await, PASSWORD, NEW_PASSWORD, &Origin::default()).await.unwrap();
 
     assert!(gate.accepts(&here).await && gate.refreshes(&here).await);
     assert!(!gate.accepts(&elsewhere).await);
@@ -118,9 +119,9 @@ async fn a_password_is_changed_only_by_who_knows_it_and_to_a_good_one() {
     let elsewhere = gate.login("ada").await;
     let caller = gate.caller(&tokens).await;
 
-    let wrong = gate.auth.change_password(&caller, "not my password", NEW_PASSWORD).await;
+    let wrong = gate.auth.change_password(&caller, "not my password", NEW_PASSWORD, &Origin::default()).await;
     assert!(matches!(wrong, Err(PasswordChangeError::Credentials)));
-    let short = gate.auth.change_password(&caller, PASSWORD, "short").await;
+    let short = gate.auth.change_password(&caller, PASSWORD, "short", &Origin::default()).await;
     assert!(matches!(short, Err(PasswordChangeError::Invalid(errors)) if errors[0].field == "new_password"));
 
     assert!(gate.accepts(&elsewhere).await);
@@ -133,13 +134,13 @@ async fn a_disabled_user_is_out_until_enabled() {
     let user = gate.register("ada").await;
     let tokens = gate.login("ada").await;
 
-    gate.auth.set_user_disabled(user.id, true).await.unwrap();
+    gate.auth.set_user_disabled(user.id, true, &Actor::operator()).await.unwrap();
 
     assert!(!gate.accepts(&tokens).await);
-    assert!(matches!(gate.auth.refresh(refresh(&tokens)).await, Err(RefreshError::Ended)));
+    assert!(matches!(gate.auth.refresh(refresh(&tokens), &Origin::default()).await, Err(RefreshError::Ended)));
     assert!(gate.auth.login("ada", PASSWORD, &Origin::default()).await.is_err());
 
-    gate.auth.set_user_disabled(user.id, false).await.unwrap();
+    gate.auth.set_user_disabled(user.id, false, &Actor::operator()).await.unwrap();
     assert!(!gate.refreshes(&tokens).await, "what ended stays ended");
     let again = gate.login("ada").await;
     assert!(gate.accepts(&again).await);
@@ -151,12 +152,12 @@ async fn taking_a_role_away_ends_the_sessions_that_carry_it_and_granting_one_doe
     let user = gate.register("ada").await;
     let tokens = gate.login("ada").await;
 
-    gate.auth.set_user_roles(user.id, &[role("user"), role("admin")].into()).await.unwrap();
+    gate.auth.set_user_roles(user.id, &[role("user"), role("admin")].into(), &Actor::operator()).await.unwrap();
     assert!(gate.accepts(&tokens).await);
-    let promoted = gate.auth.refresh(refresh(&tokens)).await.unwrap();
+    let promoted = gate.auth.refresh(refresh(&tokens), &Origin::default()).await.unwrap();
     assert!(gate.caller(&promoted).await.principal.roles.iter().any(|held| **held == *"admin"));
 
-    gate.auth.set_user_roles(user.id, &[role("user")].into()).await.unwrap();
+    gate.auth.set_user_roles(user.id, &[role("user")].into(), &Actor::operator()).await.unwrap();
     assert!(!gate.accepts(&promoted).await);
     assert!(!gate.refreshes(&promoted).await);
 }
@@ -170,13 +171,13 @@ async fn a_device_is_ended_by_its_owner_only() {
     let (ada, eve) = (gate.caller(&laptop).await, gate.caller(&stranger).await);
     let device = gate.caller(&phone).await.principal.session;
 
-    let refused = gate.auth.revoke_session(&eve, device).await;
+    let refused = gate.auth.revoke_session(&eve, device, &Origin::default()).await;
     assert!(matches!(refused, Err(RevokeSessionError::NotFound)));
-    let unknown = gate.auth.revoke_session(&ada, SessionId(Uuid::from_u128(1))).await;
+    let unknown = gate.auth.revoke_session(&ada, SessionId(Uuid::from_u128(1)), &Origin::default()).await;
     assert!(matches!(unknown, Err(RevokeSessionError::NotFound)));
     assert!(gate.accepts(&phone).await);
 
-    gate.auth.revoke_session(&ada, device).await.unwrap();
+    gate.auth.revoke_session(&ada, device, &Origin::default()).await.unwrap();
     assert!(!gate.accepts(&phone).await && !gate.refreshes(&phone).await);
     assert!(gate.accepts(&laptop).await);
     assert_eq!(gate.auth.live_sessions(&ada).await.unwrap().len(), 1);
@@ -218,12 +219,12 @@ async fn a_logout_that_could_not_be_published_is_no_success_and_can_be_retried()
     assert!(gate.accepts(&tokens).await);
 
     cut.off.store(true, Ordering::SeqCst);
-    let failed = gate.auth.logout(Some(access(&tokens)), None).await;
+    let failed = gate.auth.logout(Some(access(&tokens)), None, &Origin::default()).await;
     assert!(matches!(failed, Err(Outage::NotPublished(_))));
     assert!(!gate.refreshes(&tokens).await, "SQL has it already");
 
     cut.off.store(false, Ordering::SeqCst);
-    gate.auth.logout(Some(access(&tokens)), None).await.unwrap();
+    gate.auth.logout(Some(access(&tokens)), None, &Origin::default()).await.unwrap();
     assert!(!gate.accepts(&tokens).await);
 }
 
@@ -240,9 +241,9 @@ async fn no_token_lives_that_a_login_or_refresh_got_while_everything_was_ended()
         });
         let refreshed = tokio::spawn({
             let (auth, token) = (Arc::clone(&gate.auth), refresh(&tokens).to_owned());
-            async move { auth.refresh(&token).await.ok() }
+            async move { auth.refresh(&token, &Origin::default()).await.ok() }
         });
-        gate.auth.set_user_disabled(user.id, true).await.unwrap();
+        gate.auth.set_user_disabled(user.id, true, &Actor::operator()).await.unwrap();
         for raced in [login.await.unwrap(), refreshed.await.unwrap()].into_iter().flatten().chain([tokens]) {
             assert!(!gate.accepts(&raced).await);
             assert!(!gate.refreshes(&raced).await);

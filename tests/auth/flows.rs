@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::auth::audit::Actor;
 use portcullis::auth::login::LoginError;
+use portcullis::auth::password_change::PasswordChangeError;
 use portcullis::auth::profile::NamesPatch;
 use portcullis::auth::register::{NewAccount, RegisterError};
 use portcullis::auth::{AuthSettings, Origin, Registration};
@@ -38,7 +40,7 @@ async fn unknown_wrong_and_disabled_are_answered_alike() {
     let gate = gate().await;
     gate.register("ada").await;
     let eve = gate.register("eve").await;
-    gate.auth.set_user_disabled(eve.id, true).await.unwrap();
+    gate.auth.set_user_disabled(eve.id, true, &Actor::operator()).await.unwrap();
 
     for (name, password) in [
         ("ada", "wrong horse battery staple"),
@@ -148,13 +150,31 @@ async fn every_broken_rule_is_named_at_once() {
 }
 
 #[tokio::test]
+async fn a_password_that_everybody_tries_first_cannot_be_chosen() {
+    let gate = gate().await;
+    for (password, rule) in [("Password123", "most common"), ("Lovelace1815", "user name"), ("ada@home.example", "address")] {
+        let email = Some("ada@home.example".to_owned());
+        let chosen = NewAccount { password: password.into(), email, ..account("lovelace") };
+        let Err(RegisterError::Invalid(errors)) = gate.auth.register(chosen, &Origin::default()).await else {
+            panic!("{password} was accepted")
+        };
+        assert_eq!((errors.len(), errors[0].field), (1, "password"));
+        assert!(errors[0].message.contains(rule), "{}", errors[0].message);
+    }
+    let tokens = gate.signed_in("lovelace").await;
+    let caller = gate.caller(&tokens).await;
+    let refused = gate.auth.change_password(&caller, PASSWORD, "12lovelace34", &Origin::default()).await;
+    assert!(matches!(refused, Err(PasswordChangeError::Invalid(errors)) if errors[0].field == "new_password"));
+}
+
+#[tokio::test]
 async fn closed_registration_leaves_adding_users_to_the_operator() {
     let closed = AuthSettings { registration: Registration::Closed, ..settings() };
     let gate = gate_with(closed, MemorySet::new()).await;
     assert!(matches!(gate.auth.register(account("ada"), &Origin::default()).await, Err(RegisterError::Closed)));
 
     let admin = NewAccount { roles: vec!["admin".to_owned()], ..account("ada") };
-    let added = gate.auth.add_user(admin).await.unwrap();
+    let added = gate.auth.add_user(admin, &Actor::operator()).await.unwrap();
     assert!(added.roles.contains(&role("admin")));
     gate.login("ada").await;
 }

@@ -1,5 +1,6 @@
 //! Invitations: who may invite, what an invitation gives, and to whom.
 
+use portcullis::auth::audit::Actor;
 use std::sync::Arc;
 
 use axum::http::{Method, header};
@@ -22,7 +23,7 @@ async fn by_invitation() -> Gate {
 /// Somebody with these roles, signed in.
 async fn holder(gate: &Gate, name: &str, roles: &[&str]) -> Arc<Caller> {
     let roles = roles.iter().map(|&role| role.to_owned()).collect();
-    gate.auth.add_user(NewAccount { roles, ..account(name) }).await.unwrap();
+    gate.auth.add_user(NewAccount { roles, ..account(name) }, &Actor::operator()).await.unwrap();
     gate.caller(&gate.login(name).await).await
 }
 
@@ -96,7 +97,7 @@ async fn an_invitation_for_an_address_is_mailed_to_it_and_good_for_no_other() {
     let gate = by_invitation().await;
     let admin = holder(&gate, "root", &["admin"]).await;
     let new = to(Some("Ada@example.com"), &["editor"]);
-    let invited = gate.auth.invite(&admin, new, None).await.unwrap();
+    let invited = gate.auth.invite(&admin, new, None, &Origin::default()).await.unwrap();
     let mails = gate.mails().await;
     assert!(invited.mailed);
     assert_eq!((&*mails[0].to, &*mails[0].token), ("Ada@example.com", invited.token.expose_secret()));
@@ -126,14 +127,14 @@ async fn who_may_invite_gives_away_only_what_they_have() {
     let inviter = holder(&gate, "host", &["invite", "editor"]).await;
     let user = holder(&gate, "ada", &["editor"]).await;
 
-    assert!(matches!(gate.auth.invite(&user, to(None, &[]), None).await, Err(InviteError::Forbidden)));
+    assert!(matches!(gate.auth.invite(&user, to(None, &[]), None, &Origin::default()).await, Err(InviteError::Forbidden)));
     for roles in [&["admin"][..], &["editor", "billing"], &["a role"]] {
-        let refused = gate.auth.invite(&inviter, to(None, roles), None).await;
+        let refused = gate.auth.invite(&inviter, to(None, roles), None, &Origin::default()).await;
         assert!(matches!(refused, Err(InviteError::Invalid(errors)) if errors[0].field == "roles"), "{roles:?}");
     }
-    gate.auth.invite(&inviter, to(None, &["editor", "beta", "user"]), None).await.unwrap();
-    gate.auth.invite(&admin, to(None, &["billing"]), None).await.unwrap();
-    let refused = gate.auth.invite(&admin, to(Some("nowhere"), &[]), None).await;
+    gate.auth.invite(&inviter, to(None, &["editor", "beta", "user"]), None, &Origin::default()).await.unwrap();
+    gate.auth.invite(&admin, to(None, &["billing"]), None, &Origin::default()).await.unwrap();
+    let refused = gate.auth.invite(&admin, to(Some("nowhere"), &[]), None, &Origin::default()).await;
     assert!(matches!(refused, Err(InviteError::Invalid(errors)) if errors[0].field == "email"));
 }
 
@@ -142,18 +143,18 @@ async fn an_inviter_who_left_or_lost_a_role_leaves_no_way_in() {
     let gate = gate().await;
     let admin = holder(&gate, "root", &["admin"]).await;
     let inviter = holder(&gate, "host", &["invite", "editor"]).await;
-    let by_admin = gate.auth.invite(&admin, to(None, &["billing"]), None).await.unwrap();
-    let by_inviter = gate.auth.invite(&inviter, to(None, &["editor"]), None).await.unwrap();
+    let by_admin = gate.auth.invite(&admin, to(None, &["billing"]), None, &Origin::default()).await.unwrap();
+    let by_inviter = gate.auth.invite(&inviter, to(None, &["editor"]), None, &Origin::default()).await.unwrap();
 
     let id = gate.auth.find_user("root").await.unwrap().id;
-    gate.auth.set_user_disabled(id, true).await.unwrap();
+    gate.auth.set_user_disabled(id, true, &Actor::operator()).await.unwrap();
     let host = gate.auth.find_user("host").await.unwrap().id;
-    gate.auth.set_user_roles(host, &[role("invite")].into()).await.unwrap();
+    gate.auth.set_user_roles(host, &[role("invite")].into(), &Actor::operator()).await.unwrap();
 
     for invited in [&by_admin, &by_inviter] {
         assert!(matches!(accept(&gate, account("ada"), invited).await, Err(RegisterError::BadInvitation)));
     }
-    gate.auth.set_user_roles(host, &[role("invite"), role("editor")].into()).await.unwrap();
+    gate.auth.set_user_roles(host, &[role("invite"), role("editor")].into(), &Actor::operator()).await.unwrap();
     accept(&gate, account("ada"), &by_inviter).await.unwrap();
 }
 
@@ -197,7 +198,7 @@ async fn the_api_invites_and_a_browser_accepts_with_its_cookie() {
 async fn where_anybody_may_register_the_ticket_of_another_deed_is_beside_the_point() {
     let gate = gate().await;
     let invited = invited(&gate, to(None, &["editor"])).await;
-    let redeemed = gate.auth.redeem(invited.token.expose_secret()).await.unwrap();
+    let redeemed = gate.auth.redeem(invited.token.expose_secret(), &Origin::default()).await.unwrap();
     gate.auth.register_with_ticket(account("ada"), "no ticket at all", &Origin::default()).await.unwrap();
     let ticket = redeemed.ticket.expose_secret();
     let eve = gate.auth.register_with_ticket(account("eve"), ticket, &Origin::default()).await.unwrap();

@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
 mod api;
+mod api_keys;
 mod document;
 mod endings;
 mod flows;
 mod invitations;
+mod oauth;
 mod one_time;
 mod rotation;
 mod support;

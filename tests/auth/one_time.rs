@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, header};
-use portcullis::auth::email_verification::SendVerificationError;
-use portcullis::auth::mail::{NoPostage, NotMailed};
+use portcullis::auth::Origin;
+use portcullis::auth::audit::Actor;
+use portcullis::auth::mail::{Enclosure, NoPostage, NotMailed, NotSent};
 use portcullis::auth::one_time::{OneTimeError, Proof};
 use portcullis::auth::password_reset::{Forgetful, PasswordResetError};
+use portcullis::auth::reauthenticate::{Evidence, ReauthenticateError};
 use portcullis::auth::register::NewAccount;
 use portcullis::identity::one_time_token::OneTimeSecret;
 use portcullis::identity::user::User;
@@ -26,11 +28,11 @@ async fn registered(gate: &Gate, name: &str) -> User {
 }
 
 fn forget(gate: &Gate, email: &str) {
-    gate.auth.request_password_reset(Forgetful::Email(email.to_owned()), None).unwrap();
+    gate.auth.request_password_reset(Forgetful::Email(email.to_owned()), Enclosure::default(), Origin::default()).unwrap();
 }
 
 async fn reset(gate: &Gate, token: &str) -> Result<(), PasswordResetError> {
-    gate.auth.reset_password(Proof::Token(token), NEW).await
+    gate.auth.reset_password(Proof::Token(token), NEW, &Origin::default()).await
 }
 
 fn refused(outcome: &Result<(), PasswordResetError>) -> bool {
@@ -58,7 +60,7 @@ async fn a_mailed_token_sets_a_new_password_once_and_ends_every_session() {
 async fn nobody_is_written_to_who_is_unknown_disabled_or_no_address_at_all() {
     let gate = gate().await;
     let eve = registered(&gate, "eve").await;
-    gate.auth.set_user_disabled(eve.id, true).await.unwrap();
+    gate.auth.set_user_disabled(eve.id, true, &Actor::operator()).await.unwrap();
     for email in ["nobody@example.com", "eve@example.com", "no address", "", "eve", "a@b\r\nBcc: c@d"] {
         forget(&gate, email);
     }
@@ -117,9 +119,9 @@ async fn a_ticket_is_good_for_an_hour_also_if_its_token_expires_meanwhile() {
         forget(&gate, "ada@example.com");
         let token = gate.mails().await.remove(0).token;
         gate.clock.advance(Duration::from_secs(3599));
-        let redeemed = gate.auth.redeem(&token).await.unwrap();
+        let redeemed = gate.auth.redeem(&token, &Origin::default()).await.unwrap();
         gate.clock.advance(Duration::from_secs(later));
-        let outcome = gate.auth.reset_password(Proof::Ticket(text(&redeemed.ticket)), NEW).await;
+        let outcome = gate.auth.reset_password(Proof::Ticket(text(&redeemed.ticket)), NEW, &Origin::default()).await;
         assert_eq!(outcome.is_ok(), good, "{later} s");
     }
 }
@@ -140,9 +142,9 @@ async fn of_64_who_use_a_token_at_once_one_succeeds() {
             tokio::spawn(async move {
                 // Half of them redeem, half of them reset with the token itself: it is used once by either.
                 if n % 2 == 0 {
-                    auth.redeem(&token).await.is_ok()
+                    auth.redeem(&token, &Origin::default()).await.is_ok()
                 } else {
-                    auth.reset_password(Proof::Token(&token), NEW).await.is_ok()
+                    auth.reset_password(Proof::Token(&token), NEW, &Origin::default()).await.is_ok()
                 }
             })
         })
@@ -160,7 +162,7 @@ async fn a_weak_password_costs_nobody_their_link() {
     registered(&gate, "ada").await;
     forget(&gate, "ada@example.com");
     let token = gate.mails().await.remove(0).token;
-    let weak = gate.auth.reset_password(Proof::Token(&token), "short").await;
+    let weak = gate.auth.reset_password(Proof::Token(&token), "short", &Origin::default()).await;
     assert!(matches!(weak, Err(PasswordResetError::Invalid(errors)) if errors[0].field == "new_password"));
     reset(&gate, &token).await.unwrap();
 }
@@ -186,12 +188,12 @@ async fn a_redeemed_token_is_of_no_use_beside_its_ticket() {
     registered(&gate, "ada").await;
     forget(&gate, "ada@example.com");
     let token = gate.mails().await.remove(0).token;
-    let redeemed = gate.auth.redeem(&token).await.unwrap();
+    let redeemed = gate.auth.redeem(&token, &Origin::default()).await.unwrap();
     assert!(refused(&reset(&gate, &token).await));
-    assert!(matches!(gate.auth.redeem(&token).await, Err(OneTimeError::Refused)));
+    assert!(matches!(gate.auth.redeem(&token, &Origin::default()).await, Err(OneTimeError::Refused)));
     // Nor is a token a ticket.
-    assert!(refused(&gate.auth.reset_password(Proof::Ticket(&token), NEW).await));
-    gate.auth.reset_password(Proof::Ticket(text(&redeemed.ticket)), NEW).await.unwrap();
+    assert!(refused(&gate.auth.reset_password(Proof::Ticket(&token), NEW, &Origin::default()).await));
+    gate.auth.reset_password(Proof::Ticket(text(&redeemed.ticket)), NEW, &Origin::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -200,17 +202,17 @@ async fn an_address_is_verified_by_what_was_mailed_to_it() {
     registered(&gate, "ada").await;
     let caller = gate.caller(&gate.login("ada").await).await;
     assert_eq!(gate.auth.profile(&caller).await.unwrap().email_verified_at, None);
-    gate.auth.send_verification(&caller, None).await.unwrap();
+    gate.auth.send_verification(&caller, &Enclosure::default()).await.unwrap();
     let token = gate.mails().await.remove(0).token;
 
-    gate.auth.verify_email(Proof::Token(&token)).await.unwrap();
+    gate.auth.verify_email(Proof::Token(&token), &Origin::default()).await.unwrap();
 
     assert_eq!(gate.auth.profile(&caller).await.unwrap().email_verified_at, Some(gate.now()));
-    assert!(matches!(gate.auth.verify_email(Proof::Token(&token)).await, Err(OneTimeError::Refused)));
-    let again = gate.auth.send_verification(&caller, None).await;
-    assert!(matches!(again, Err(SendVerificationError::Verified)));
+    assert!(matches!(gate.auth.verify_email(Proof::Token(&token), &Origin::default()).await, Err(OneTimeError::Refused)));
+    let again = gate.auth.send_verification(&caller, &Enclosure::default()).await;
+    assert!(matches!(again, Err(NotSent::Verified)));
     let nameless = gate.caller(&gate.signed_in("nobody").await).await;
-    assert!(matches!(gate.auth.send_verification(&nameless, None).await, Err(SendVerificationError::NoAddress)));
+    assert!(matches!(gate.auth.send_verification(&nameless, &Enclosure::default()).await, Err(NotSent::NoAddress)));
 }
 
 #[tokio::test]
@@ -220,12 +222,12 @@ async fn whoever_asks_too_often_is_told_and_keeps_the_last_link() {
     let caller = gate.caller(&gate.login("ada").await).await;
     let (mut seen, mut last) = (Vec::new(), String::new());
     for _ in 0..5 {
-        gate.auth.send_verification(&caller, None).await.unwrap();
+        gate.auth.send_verification(&caller, &Enclosure::default()).await.unwrap();
         last = gate.mailed_token(&mut seen).await;
     }
-    let refused = gate.auth.send_verification(&caller, None).await;
-    assert!(matches!(refused, Err(SendVerificationError::NotMailed(NotMailed::NoPostage(NoPostage::TooMany)))));
-    gate.auth.verify_email(Proof::Token(&last)).await.unwrap();
+    let refused = gate.auth.send_verification(&caller, &Enclosure::default()).await;
+    assert!(matches!(refused, Err(NotSent::NotMailed(NotMailed::NoPostage(NoPostage::TooMany)))));
+    gate.auth.verify_email(Proof::Token(&last), &Origin::default()).await.unwrap();
 }
 
 /// The user has another address from now on.
@@ -243,16 +245,52 @@ async fn what_was_mailed_to_an_address_is_dead_once_the_user_has_another() {
     let user = registered(&gate, "ada").await;
     let caller = gate.caller(&gate.login("ada").await).await;
     let mut seen = Vec::new();
-    gate.auth.send_verification(&caller, None).await.unwrap();
+    gate.auth.send_verification(&caller, &Enclosure::default()).await.unwrap();
     let verification = gate.mailed_token(&mut seen).await;
     forget(&gate, "ada@example.com");
     let password = gate.mailed_token(&mut seen).await;
 
     moves_to(&gate, &user, "ada@example.org").await;
 
-    assert!(matches!(gate.auth.verify_email(Proof::Token(&verification)).await, Err(OneTimeError::Refused)));
+    assert!(matches!(gate.auth.verify_email(Proof::Token(&verification), &Origin::default()).await, Err(OneTimeError::Refused)));
     assert!(refused(&reset(&gate, &password).await));
     assert_eq!(gate.auth.profile(&caller).await.unwrap().email_verified_at, None);
+}
+
+#[tokio::test]
+async fn a_link_by_mail_stands_for_the_password_of_its_user_once() {
+    let gate = gate().await;
+    registered(&gate, "ada").await;
+    registered(&gate, "eve").await;
+    let (ada, eve) = (gate.caller(&gate.login("ada").await).await, gate.caller(&gate.login("eve").await).await);
+    let enclosure = Enclosure { metadata: [("for".to_owned(), json!("the vault"))].into_iter().collect(), link: None };
+    gate.auth.send_reauthentication(&ada, &enclosure).await.unwrap();
+    let mut seen = Vec::new();
+    let token = gate.mailed_token(&mut seen).await;
+    let by =
+        async |caller, token| gate.auth.reauthenticate(caller, Evidence::Mailed(Proof::Token(token)), &Origin::default()).await;
+    let refused = |outcome| matches!(outcome, Err(ReauthenticateError::Refused));
+
+    assert!(refused(by(&eve, &token).await), "somebody else's");
+    gate.clock.advance(Duration::from_secs(60));
+    let before = ada.principal.auth_time;
+    let fresh = gate.caller(&by(&ada, &token).await.unwrap()).await;
+    assert_eq!(fresh.principal.session, ada.principal.session);
+    assert!(fresh.principal.auth_time > before);
+    assert!(refused(by(&ada, &token).await), "used");
+
+    gate.auth.send_reauthentication(&ada, &enclosure).await.unwrap();
+    let token = gate.mailed_token(&mut seen).await;
+    let redeemed = gate.auth.redeem(&token, &Origin::default()).await.unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&redeemed.metadata).unwrap(), json!({"for": "the vault"}));
+    let ticket = Evidence::Mailed(Proof::Ticket(text(&redeemed.ticket)));
+    gate.auth.reauthenticate(&ada, ticket, &Origin::default()).await.unwrap();
+
+    gate.auth.send_reauthentication(&ada, &enclosure).await.unwrap();
+    let late = gate.mailed_token(&mut seen).await;
+    gate.clock.advance(Duration::from_secs(600));
+    let caller = gate.caller(&gate.login("ada").await).await;
+    assert!(refused(by(&caller, &late).await), "expired");
 }
 
 fn without_id(mut answer: Answer) -> (u16, Value) {
@@ -268,7 +306,7 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
     registered(&gate, "eve").await;
     let caller = gate.caller(&gate.login("ada").await).await;
     let mut seen: Vec<Mailed> = Vec::new();
-    gate.auth.send_verification(&caller, None).await.unwrap();
+    gate.auth.send_verification(&caller, &Enclosure::default()).await.unwrap();
     let other_purpose = gate.mailed_token(&mut seen).await;
     forget(&gate, "eve@example.com");
     let used = gate.mailed_token(&mut seen).await;
@@ -277,7 +315,7 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
         forget(&gate, "eve@example.com");
         gate.mailed_token(&mut seen).await
     };
-    gate.auth.redeem(&redeemed).await.unwrap();
+    gate.auth.redeem(&redeemed, &Origin::default()).await.unwrap();
     forget(&gate, "ada@example.com");
     let killed = gate.mailed_token(&mut seen).await;
     forget(&gate, "ada@example.com");

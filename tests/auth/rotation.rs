@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::auth::AuthSettings;
+use portcullis::auth::Origin;
 use portcullis::auth::refresh::RefreshError;
 use portcullis::store::memory::MemorySet;
 
@@ -20,7 +21,7 @@ async fn parallel_refreshes_of_one_token_yield_one_successor() {
     let refreshes: Vec<_> = (0..96)
         .map(|_| {
             let (auth, token) = (Arc::clone(&gate.auth), refresh(&tokens).to_owned());
-            tokio::spawn(async move { auth.refresh(&token).await })
+            tokio::spawn(async move { auth.refresh(&token, &Origin::default()).await })
         })
         .collect();
     let mut answers = HashSet::new();
@@ -41,28 +42,28 @@ async fn parallel_refreshes_of_one_token_yield_one_successor() {
 async fn the_predecessor_is_answered_with_its_successor_until_the_grace_ends() {
     let gate = gate().await;
     let first = gate.signed_in("ada").await;
-    let second = gate.auth.refresh(refresh(&first)).await.unwrap();
+    let second = gate.auth.refresh(refresh(&first), &Origin::default()).await.unwrap();
 
     gate.clock.advance(GRACE - MILLISECOND);
-    let repeated = gate.auth.refresh(refresh(&first)).await.unwrap();
+    let repeated = gate.auth.refresh(refresh(&first), &Origin::default()).await.unwrap();
     assert_eq!(refresh(&repeated), refresh(&second));
     assert_eq!(access(&repeated), access(&second));
     assert!(gate.accepts(&second).await);
 
     gate.clock.advance(MILLISECOND);
-    assert!(matches!(gate.auth.refresh(refresh(&first)).await, Err(RefreshError::Reused(_))));
+    assert!(matches!(gate.auth.refresh(refresh(&first), &Origin::default()).await, Err(RefreshError::Reused(_))));
     assert!(!gate.accepts(&second).await, "its access tokens are revoked");
-    assert!(matches!(gate.auth.refresh(refresh(&second)).await, Err(RefreshError::Ended)));
+    assert!(matches!(gate.auth.refresh(refresh(&second), &Origin::default()).await, Err(RefreshError::Ended)));
 }
 
 #[tokio::test]
 async fn a_grandparent_ends_the_session_even_within_the_grace() {
     let gate = gate().await;
     let first = gate.signed_in("ada").await;
-    let second = gate.auth.refresh(refresh(&first)).await.unwrap();
-    let third = gate.auth.refresh(refresh(&second)).await.unwrap();
+    let second = gate.auth.refresh(refresh(&first), &Origin::default()).await.unwrap();
+    let third = gate.auth.refresh(refresh(&second), &Origin::default()).await.unwrap();
 
-    assert!(matches!(gate.auth.refresh(refresh(&first)).await, Err(RefreshError::Reused(_))));
+    assert!(matches!(gate.auth.refresh(refresh(&first), &Origin::default()).await, Err(RefreshError::Reused(_))));
     assert!(!gate.refreshes(&third).await);
     assert!(!gate.accepts(&third).await);
 }
@@ -72,8 +73,8 @@ async fn a_reuse_ends_its_own_session_only() {
     let gate = gate().await;
     let phone = gate.signed_in("ada").await;
     let laptop = gate.login("ada").await;
-    let next = gate.auth.refresh(refresh(&phone)).await.unwrap();
-    gate.auth.refresh(refresh(&next)).await.unwrap();
+    let next = gate.auth.refresh(refresh(&phone), &Origin::default()).await.unwrap();
+    gate.auth.refresh(refresh(&next), &Origin::default()).await.unwrap();
 
     assert!(!gate.refreshes(&phone).await);
 
@@ -86,9 +87,9 @@ async fn a_refresh_token_dies_at_its_expiry() {
     let gate = gate().await;
     let tokens = gate.signed_in("ada").await;
     gate.clock.advance(REFRESH_TOKEN - MILLISECOND);
-    let next = gate.auth.refresh(refresh(&tokens)).await.unwrap();
+    let next = gate.auth.refresh(refresh(&tokens), &Origin::default()).await.unwrap();
     gate.clock.advance(REFRESH_TOKEN);
-    assert!(matches!(gate.auth.refresh(refresh(&next)).await, Err(RefreshError::Expired)));
+    assert!(matches!(gate.auth.refresh(refresh(&next), &Origin::default()).await, Err(RefreshError::Expired)));
 }
 
 #[tokio::test]
@@ -98,13 +99,13 @@ async fn no_refresh_moves_the_end_of_a_session() {
     let step = SESSION_MAX / 4;
     for _ in 0..3 {
         gate.clock.advance(step);
-        tokens = gate.auth.refresh(refresh(&tokens)).await.unwrap();
+        tokens = gate.auth.refresh(refresh(&tokens), &Origin::default()).await.unwrap();
     }
     gate.clock.advance(step - MILLISECOND);
-    tokens = gate.auth.refresh(refresh(&tokens)).await.unwrap();
+    tokens = gate.auth.refresh(refresh(&tokens), &Origin::default()).await.unwrap();
     assert!(tokens.expires_in < ACCESS_TOKEN, "no access token outlives its session");
     gate.clock.advance(MILLISECOND);
-    assert!(matches!(gate.auth.refresh(refresh(&tokens)).await, Err(RefreshError::Expired)));
+    assert!(matches!(gate.auth.refresh(refresh(&tokens), &Origin::default()).await, Err(RefreshError::Expired)));
 }
 
 #[tokio::test]
@@ -112,15 +113,15 @@ async fn without_a_grace_a_token_is_good_for_one_use() {
     let strict = AuthSettings { rotation_grace: Duration::ZERO, ..settings() };
     let gate = gate_with(strict, MemorySet::new()).await;
     let first = gate.signed_in("ada").await;
-    gate.auth.refresh(refresh(&first)).await.unwrap();
-    assert!(matches!(gate.auth.refresh(refresh(&first)).await, Err(RefreshError::Reused(_))));
+    gate.auth.refresh(refresh(&first), &Origin::default()).await.unwrap();
+    assert!(matches!(gate.auth.refresh(refresh(&first), &Origin::default()).await, Err(RefreshError::Reused(_))));
 }
 
 #[tokio::test]
 async fn neither_kind_of_token_stands_in_for_the_other() {
     let gate = gate().await;
     let tokens = gate.signed_in("ada").await;
-    assert!(matches!(gate.auth.refresh(access(&tokens)).await, Err(RefreshError::Forged)));
+    assert!(matches!(gate.auth.refresh(access(&tokens), &Origin::default()).await, Err(RefreshError::Forged)));
     assert!(gate.authenticator.authenticate(refresh(&tokens)).await.is_err());
 }
 
@@ -133,7 +134,7 @@ async fn a_tampered_refresh_token_is_refused_and_harms_nobody() {
         let mut bytes = genuine.as_bytes().to_vec();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         let forged = String::from_utf8(bytes).unwrap();
-        assert!(matches!(gate.auth.refresh(&forged).await, Err(RefreshError::Forged)), "byte {at}");
+        assert!(matches!(gate.auth.refresh(&forged, &Origin::default()).await, Err(RefreshError::Forged)), "byte {at}");
     }
     assert!(gate.refreshes(&tokens).await);
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use portcullis::api::context::RequestContext;
-use portcullis::api::{self, ApiSettings};
-use portcullis::auth::authenticate::Authenticator;
+use portcullis::api::{self, ApiSettings, Endpoints};
+use portcullis::auth::api_keys::ApiKeySettings;
+use portcullis::auth::authenticate::{ApiKeyParts, Authenticator};
 use portcullis::auth::hashing::Hasher;
 use portcullis::auth::one_time::{Links, OneTimeSettings};
 use portcullis::auth::register::NewAccount;
@@ -21,8 +22,10 @@ use portcullis::clock::{Clock, ManualClock, SystemEntropy};
 use portcullis::dialect::Link;
 use portcullis::identity::Caller;
 use portcullis::identity::access_token::TokenPolicy;
+use portcullis::identity::client_assertion::AssertionPolicy;
 use portcullis::identity::password::PasswordPolicy;
 use portcullis::identity::refresh_token::RefreshKey;
+use portcullis::identity::scope::Scope;
 use portcullis::identity::signing_keys::{Algorithm, KeyRing, SigningKey};
 use portcullis::identity::user::{Role, User};
 use portcullis::mail::Sender;
@@ -42,6 +45,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const ACCESS_TOKEN: Duration = Duration::from_secs(900);
 pub(crate) const REFRESH_TOKEN: Duration = Duration::from_secs(30 * 86_400);
 pub(crate) const SESSION_MAX: Duration = Duration::from_secs(90 * 86_400);
+pub(crate) const API_KEY_MAX: Duration = Duration::from_secs(365 * 86_400);
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 pub(crate) const SKEW: Duration = Duration::from_secs(5);
 
@@ -59,6 +63,10 @@ pub(crate) fn role(text: &str) -> Role {
     Role::parse(text).unwrap()
 }
 
+pub(crate) fn scope(text: &str) -> Scope {
+    Scope::parse(text).unwrap()
+}
+
 pub(crate) fn settings() -> AuthSettings {
     AuthSettings {
         tokens: TokenPolicy { issuer: "https://gate.example".into(), audience: "api".into(), skew: SKEW, life_max: ACCESS_TOKEN },
@@ -73,12 +81,18 @@ pub(crate) fn settings() -> AuthSettings {
             password_reset: Duration::from_secs(3600),
             email_verification: Duration::from_secs(86_400),
             invitation: Duration::from_secs(7 * 86_400),
+            reauthentication: Duration::from_secs(600),
             links: Some(Links {
                 password_reset: Link::parse("https://app.example/reset#$token").unwrap(),
                 email_verification: Link::parse("https://app.example/verify#$token").unwrap(),
                 invitation: Link::parse("https://app.example/join#$token").unwrap(),
+                reauthentication: Link::parse("https://app.example/again#$token").unwrap(),
             }),
         },
+        admin_role: role("admin"),
+        session_scopes: BTreeSet::new(),
+        assertions: AssertionPolicy { audiences: vec!["https://gate.example".into()], skew: SKEW },
+        api_keys: Some(ApiKeySettings { scopes: BTreeSet::from([scope("read"), scope("write")]), life_max: API_KEY_MAX }),
     }
 }
 
@@ -104,6 +118,13 @@ pub(crate) async fn gate_with(settings: AuthSettings, set: Arc<dyn RevokedSet>) 
     }
     let outbox = Arc::new(outbox(&clock, data.path().join("mail")));
     let authenticator = Authenticator::new(Arc::clone(&ring), settings.tokens.clone(), revocations.clone(), clock.clone(), 1024);
+    let api_keys = ApiKeyParts {
+        keys: store.clone(),
+        users: store.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        access_token: settings.access_token,
+    };
+    let authenticator = authenticator.with_api_keys(api_keys);
     let auth = Auth::new(AuthParts {
         users: store.clone(),
         sessions: store.clone(),
@@ -117,6 +138,9 @@ pub(crate) async fn gate_with(settings: AuthSettings, set: Arc<dyn RevokedSet>) 
         throttle: Arc::new(Throttle::new(None, clock.clone(), ThrottleSettings::default())),
         one_time: store.clone(),
         mail: outbox.clone(),
+        audit: store.clone(),
+        api_keys: store.clone(),
+        clients: store.clone(),
     });
     let (auth, authenticator) = (Arc::new(auth), Arc::new(authenticator));
     Gate { auth, authenticator, clock, store, outbox, data, _upkeep: upkeep.drop_guard() }
@@ -179,7 +203,7 @@ impl Gate {
     }
 
     pub(crate) async fn refreshes(&self, tokens: &Tokens) -> bool {
-        self.auth.refresh(refresh(tokens)).await.is_ok()
+        self.auth.refresh(refresh(tokens), &Origin::default()).await.is_ok()
     }
 
     /// Every mail that was asked for so far, in no order.
@@ -215,8 +239,12 @@ impl Gate {
         let subject = axum::http::HeaderName::from_static("x-auth-subject");
         let identity_headers =
             move |principal: &portcullis::identity::Principal| vec![(subject.clone(), principal.subject.parse().unwrap())];
-        let settings =
-            ApiSettings { prefix: "/auth".to_owned(), body_bytes_max: 64 * 1024, identity_headers: Arc::new(identity_headers) };
+        let settings = ApiSettings {
+            prefix: "/auth".to_owned(),
+            body_bytes_max: 64 * 1024,
+            identity_headers: Arc::new(identity_headers),
+            endpoints: Some(Endpoints { issuer: "https://gate.example".to_owned(), origin: "https://gate.example".to_owned() }),
+        };
         let context = RequestContext {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             user_agent: Some("test/1".to_owned()),

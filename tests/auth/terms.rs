@@ -1,5 +1,6 @@
 //! Sessions under other terms than the gateway's own: those of a dialect.
 
+use portcullis::auth::audit::Actor;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ impl Gate {
     }
 
     async fn renewed(&self, terms: &SessionTerms, tokens: &Tokens) -> Result<Tokens, RefreshError> {
-        self.auth.refresh_under(terms, refresh(tokens)).await
+        self.auth.refresh_under(terms, refresh(tokens), &Origin::default()).await
     }
 }
 
@@ -126,7 +127,7 @@ async fn every_access_token_of_a_standing_session_ends_with_it() {
     let gate = gate().await;
     let tokens = gate.ada_under(&standing()).await;
     let renewed = [gate.renewed(&standing(), &tokens).await.unwrap(), gate.renewed(&standing(), &tokens).await.unwrap()];
-    gate.auth.logout(None, Some(refresh(&tokens))).await.unwrap();
+    gate.auth.logout(None, Some(refresh(&tokens)), &Origin::default()).await.unwrap();
     for tokens in [&tokens, &renewed[0], &renewed[1]] {
         assert!(!gate.accepts(tokens).await);
     }
@@ -145,7 +146,7 @@ async fn a_token_that_rotates_is_none_where_none_does() {
 async fn a_token_that_stands_may_rotate_and_is_a_used_one_from_then_on() {
     let gate = gate().await;
     let tokens = gate.ada_under(&standing()).await;
-    let rotated = gate.auth.refresh(refresh(&tokens)).await.unwrap();
+    let rotated = gate.auth.refresh(refresh(&tokens), &Origin::default()).await.unwrap();
     assert!(matches!(gate.renewed(&standing(), &tokens).await, Err(RefreshError::Ended)), "within the grace");
     assert!(gate.accepts(&rotated).await);
     gate.clock.advance(GRACE);
@@ -165,7 +166,7 @@ async fn a_refresh_revokes_the_access_token_before_it_where_the_terms_say_so() {
     assert!(gate.accepts(&second).await, "a repetition revokes nothing");
 
     let own = gate.login("ada").await;
-    gate.auth.refresh(refresh(&own)).await.unwrap();
+    gate.auth.refresh(refresh(&own), &Origin::default()).await.unwrap();
     assert!(gate.accepts(&own).await, "not under the gateway's own terms");
 }
 
@@ -176,7 +177,7 @@ async fn a_revocation_outlives_the_longest_access_token_of_any_terms() {
     let gate = gate_with(AuthSettings { tokens: policy, ..settings() }, MemorySet::new()).await;
     let terms = SessionTerms { access_token: long, refresh_token: REFRESH_TOKEN, ..standing() };
     let tokens = gate.ada_under(&terms).await;
-    gate.auth.logout(None, Some(refresh(&tokens))).await.unwrap();
+    gate.auth.logout(None, Some(refresh(&tokens)), &Origin::default()).await.unwrap();
     gate.clock.advance(long - SECOND);
     assert!(!gate.accepts(&tokens).await, "it has not expired, and its revocation is not forgotten");
 }
@@ -186,14 +187,14 @@ async fn a_strict_logout_says_what_there_was_to_end() {
     let gate = gate().await;
     let tokens = gate.ada_under(&standing()).await;
     let other = gate.login("ada").await;
-    assert!(matches!(gate.auth.logout_strictly("garbage").await, Err(LogoutError::Forged)));
-    gate.auth.logout_strictly(refresh(&tokens)).await.unwrap();
+    assert!(matches!(gate.auth.logout_strictly("garbage", &Origin::default()).await, Err(LogoutError::Forged)));
+    gate.auth.logout_strictly(refresh(&tokens), &Origin::default()).await.unwrap();
     for token in [refresh(&tokens), access(&tokens)] {
-        assert!(matches!(gate.auth.logout_strictly(token).await, Err(LogoutError::Ended)));
+        assert!(matches!(gate.auth.logout_strictly(token, &Origin::default()).await, Err(LogoutError::Ended)));
     }
     // An expired access token still names its session.
     gate.clock.advance(ACCESS_TOKEN + SKEW);
-    gate.auth.logout_strictly(access(&other)).await.unwrap();
+    gate.auth.logout_strictly(access(&other), &Origin::default()).await.unwrap();
     assert!(!gate.refreshes(&other).await);
 }
 
@@ -219,9 +220,9 @@ async fn nothing_is_revived_after_a_logout_or_for_a_disabled_user() {
     let user = gate.register("ada").await;
     let (tokens, other) = (gate.login_under(&standing(), "ada").await, gate.login_under(&standing(), "ada").await);
     gate.clock.advance(SHORT + SKEW);
-    gate.auth.logout(None, Some(refresh(&tokens))).await.unwrap();
+    gate.auth.logout(None, Some(refresh(&tokens)), &Origin::default()).await.unwrap();
     assert!(matches!(gate.auth.revive(access(&tokens), refresh(&tokens)).await, Err(ReviveError::Over)));
     assert!(gate.auth.revive(access(&other), refresh(&other)).await.is_ok());
-    gate.auth.set_user_disabled(user.id, true).await.unwrap();
+    gate.auth.set_user_disabled(user.id, true, &Actor::operator()).await.unwrap();
     assert!(matches!(gate.auth.revive(access(&other), refresh(&other)).await, Err(ReviveError::Over)));
 }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use portcullis::app::Services;
 use portcullis::auth::Origin;
 use portcullis::auth::authenticate::AuthenticateError;
+use portcullis::auth::client_credentials::{ClientCredentials, ClientToken};
 use portcullis::auth::login::LoginError;
 use portcullis::auth::tokens::Tokens;
 use portcullis::config::{self, Source};
@@ -37,7 +38,7 @@ impl Place {
         self.run_with(&format!("user add {words} --password-stdin"), PASSWORD)
     }
 
-    fn user(&self, name: &str) -> serde_json::Value {
+    pub(crate) fn user(&self, name: &str) -> serde_json::Value {
         self.run(&format!("user roles {name} --json")).json()
     }
 
@@ -314,4 +315,62 @@ fn an_invitation_for_an_address_is_mailed_before_the_command_returns() {
     let link = place.run(&format!("invite --email eve@example.com {mail} {nowhere}"));
     assert!(link.code == 0 && link.stdout.starts_with("https://"), "{link:?}");
     assert_says(&link.stderr, &["did not take the mail"]);
+}
+
+#[tokio::test]
+async fn a_clients_secret_is_printed_once_and_its_end_ends_its_tokens() {
+    let place = Place::new();
+    let added = place.run("client add billing --scope invoices:read --role biller,reader --json").json();
+    let secret = added["client_secret"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with("pcs_"), "scanners know it by its beginning");
+    assert_eq!((&added["scopes"][0], &added["roles"][1]), (&"invoices:read".into(), &"reader".into()));
+    let listed = place.run("client list").ok();
+    assert_says(&listed, &["billing", "invoices:read", "biller"]);
+    assert!(!listed.contains(&secret) && !place.run("client list --json").ok().contains("secret\":"), "{listed}");
+    place.run("client add billing").refused(1);
+    place.run("client add with/slash").refused(1);
+
+    let credentials = ClientCredentials::Secret { id: "billing".to_owned(), secret: secret.into() };
+    let grant = async || place.services().await.auth.grant_to_client(&credentials, None, &Origin::default()).await;
+    let is_revoked = async |token: &ClientToken| {
+        let services = place.services().await;
+        services.revocations.follow_now().await.unwrap();
+        let verdict = services.authenticator.authenticate(token.access_token.expose_secret()).await;
+        matches!(verdict, Err(AuthenticateError::Revoked(_)))
+    };
+    let live = grant().await.unwrap();
+    assert!(!is_revoked(&live).await);
+    place.run("client disable billing").ok();
+    assert!(is_revoked(&live).await && grant().await.is_err());
+    place.run("client enable billing").ok();
+    assert!(is_revoked(&live).await && grant().await.is_ok());
+    place.run("client delete billing").ok();
+    assert!(grant().await.is_err());
+    for command in ["disable", "enable", "delete"] {
+        assert_says(&place.run(&format!("client {command} billing")).refused(1), &["billing"]);
+    }
+}
+
+#[test]
+fn a_client_with_a_public_key_gets_no_secret_and_a_private_one_is_refused() {
+    let place = Place::new();
+    let key = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    std::fs::write(place.path("public.json"), key).unwrap();
+    let add = |id: &str, file: &str| place.run(&format!("client add {id} --json --public-key {}", place.path(file).display()));
+    let added = add("signer", "public.json").json();
+    assert_eq!((added["client_secret"].as_str(), added["authentication"].as_str()), (None, Some("key")));
+    let private = key.replace("\"x\"", "\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\",\"x\"");
+    std::fs::write(place.path("private.json"), private).unwrap();
+    assert_says(&add("other", "private.json").refused(1), &["the key is private"]);
+    add("other", "missing.json").refused(1);
+}
+
+#[test]
+fn an_unknown_api_key_is_not_revoked_and_a_user_without_keys_has_none() {
+    let place = Place::with_ada();
+    assert_eq!(place.run("api-key list ada --json").json(), serde_json::json!([]));
+    place.run("api-key list nobody").refused(1);
+    let unknown = Uuid::nil();
+    let said = place.run(&format!("api-key revoke {unknown}")).refused(1);
+    assert_says(&said, &["there is no api key", "api-key list"]);
 }

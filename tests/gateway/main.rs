@@ -3,14 +3,21 @@
 
 mod access;
 mod admin;
+mod admin_api;
+mod api_keys;
+mod audit;
 mod compat;
 mod hostile_requests;
 mod lifecycle;
 mod mail;
+mod oauth;
+mod openapi;
 mod outages;
 mod refresh;
 mod revocation;
+mod scopes;
 mod secrets;
+mod step_up;
 mod streaming;
 mod support;
 mod throttle;

@@ -1,10 +1,9 @@
-//! A refresh token has one successor, however often and wherever it is presented; an old one that comes back ends the
+//! A refresh token has one successor, however often it is presented; an old one that comes back ends the
 //! session (P8; 168–171, 174, 176).
 
-use std::collections::BTreeSet;
+mod crowd;
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::support::client::Actor;
 use crate::support::eventually;
@@ -40,30 +39,6 @@ async fn a_refresh_gives_new_tokens_of_the_same_session() {
     let mut third = second.clone();
     third.take(&next(&second).await);
     site.lets_in(&third).await;
-}
-
-#[tokio::test]
-async fn two_hundred_refreshes_at_once_give_one_successor() {
-    let site = Site::changed(Store::Redis, |gateway| gateway.set("auth.rotation_grace=60s")).await;
-    let replica = site.gateway.replica().await;
-    let ada = site.registered("ada").await;
-    let mut refreshes = JoinSet::new();
-    for gateway in [&site.gateway, &replica].into_iter().cycle().take(200) {
-        let ada = ada.at(gateway.address);
-        refreshes.spawn(async move { next(&ada).await });
-    }
-    let (mut successors, mut access_tokens) = (BTreeSet::new(), BTreeSet::new());
-    while let Some(tokens) = refreshes.join_next().await {
-        let mut successor = ada.clone();
-        successor.take(&tokens.expect("nobody is refused"));
-        access_tokens.insert(successor.claim("jti").await);
-        successors.insert(successor.refresh_token);
-    }
-    assert_eq!((successors.len(), access_tokens.len()), (1, 1), "{access_tokens:?}");
-    let mut successor = ada.clone();
-    successor.refresh_token = successors.pop_first().expect("there is one");
-    successor.take(&next(&successor).await);
-    site.lets_in(&successor).await;
 }
 
 /// Within the grace a repetition is a lost answer or a second tab; after it, it is a thief or a victim.

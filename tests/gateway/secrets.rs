@@ -123,6 +123,48 @@ impl Stage {
         ada
     }
 
+    /// Keys and secrets of programs, in every way that goes well and most that do not.
+    async fn programs(&self, ada: &Actor) {
+        let (status, made) = self.post(ada, "/auth/api-keys", json!({"name": "nightly"})).await;
+        assert_eq!(status, 201, "{made}");
+        let key = made["key"].as_str().expect("it is shown once").to_owned();
+        let added = self.gateway.command(&["client", "add", "billing", "--json"]);
+        let added: Value = serde_json::from_str(&added).expect("JSON");
+        let secret = added["client_secret"].as_str().expect("it is shown once").to_owned();
+        let other_end = |text: &str| format!("{}{}", &text[..text.len() - 1], if text.ends_with('x') { 'y' } else { 'x' });
+        let (mistyped, wrong) = (other_end(&key), other_end(&secret));
+        for text in [&key, &secret, &mistyped, &wrong] {
+            self.is_secret(text);
+            // What stands behind the part that lists may show.
+            self.is_secret(&text[13..]);
+        }
+        for (target, token, status) in [("/api", &key, 200), ("/api", &mistyped, 401), ("/auth/me", &key, 403)] {
+            let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
+            assert_eq!(self.raw(&request).await, status, "{target}");
+        }
+        for (path, secret, further, status) in [
+            ("/auth/oauth/token", &secret, "grant_type=client_credentials".to_owned(), 200),
+            ("/auth/oauth/token", &wrong, "grant_type=client_credentials".to_owned(), 401),
+            ("/auth/oauth/token", &secret, format!("grant_type={secret}"), 400),
+            ("/auth/oauth/token", &secret, format!("{secret}=1&{secret}=2"), 400),
+            ("/auth/oauth/token", &secret, format!("grant_type=client_credentials&scope={secret}"), 400),
+            ("/auth/oauth/introspect", &secret, format!("token={key}"), 200),
+            ("/auth/oauth/introspect", &wrong, format!("token={key}"), 401),
+            ("/auth/oauth/revoke", &wrong, format!("token={key}"), 401),
+            ("/auth/oauth/revoke", &secret, format!("token={key}"), 200),
+        ] {
+            let form = format!("client_id=billing&client_secret={secret}&{further}");
+            let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-www-form-urlencoded\r\n");
+            assert_eq!(
+                self.raw(&format!("{head}content-length: {}\r\n\r\n{form}", form.len())).await,
+                status,
+                "{path} {further}"
+            );
+        }
+        let request = format!("GET /api HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\n\r\n");
+        assert_eq!(self.raw(&request).await, 401, "it was revoked");
+    }
+
     /// Requests that carry secrets wherever one can.
     async fn requests(&self, token: &str) {
         let tampered = format!("{}x", &token[..token.len() - 1]);
@@ -219,6 +261,7 @@ async fn no_secret_leaves_the_gateway(format: &str) {
     let mut stage = Stage::new(format).await;
     let ada = stage.accounts().await;
     stage.requests(&ada.access_token).await;
+    stage.programs(&ada).await;
     stage.redis.kill();
     assert_eq!(
         stage.raw(&format!("GET /api HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", ada.access_token)).await,

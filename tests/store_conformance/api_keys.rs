@@ -42,8 +42,10 @@ async fn a_key_is_found_as_added_by_its_hash(Database { store, .. }: Database) {
     for key in [&full, &bare] {
         assert!(ApiKeys::add(&store, key).await.expect("there"));
         assert_eq!(find(&store, key).await.as_ref(), Some(key));
+        assert_eq!(store.find_by_id(key.id).await.expect("there").as_ref(), Some(key));
     }
     assert_eq!(find(&store, &api_key(ada, 3)).await, None);
+    assert_eq!(store.find_by_id(Uuid::new_v4()).await.expect("there"), None);
     assert!(!ApiKeys::add(&store, &api_key(UserId(Uuid::new_v4()), 4)).await.expect("there"), "nobody's key is not added");
 }
 

@@ -28,7 +28,15 @@ async fn deed(store: &SqlStore, number: u8, users: [UserId; 2]) -> Result<(), St
             let login = session(user, now() + secs(u64::from(number)));
             if store.open(&login, Uuid::new_v4()).await? == Opening::Opened {
                 let refresh_expires_at = at + secs(86_400);
-                let step = Advance { session: login.id, from: 0, to: 1, jti: Uuid::new_v4(), at, refresh_expires_at };
+                let step = Advance {
+                    session: login.id,
+                    from: 0,
+                    to: 1,
+                    jti: Uuid::new_v4(),
+                    at,
+                    refresh_expires_at,
+                    authenticated_at: None,
+                };
                 store.advance(&step).await?;
                 store.end(login.id, &ending(at)).await?;
             }

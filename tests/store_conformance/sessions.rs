@@ -29,7 +29,7 @@ async fn open(store: &SqlStore, user: UserId, created_at: Timestamp) -> Session 
 fn step(session: &Session, from: u32) -> Advance {
     let at = now() + secs(1);
     let refresh_expires_at = at + secs(86_400);
-    Advance { session: session.id, from, to: from + 1, jti: Uuid::new_v4(), at, refresh_expires_at }
+    Advance { session: session.id, from, to: from + 1, jti: Uuid::new_v4(), at, refresh_expires_at, authenticated_at: None }
 }
 
 async fn recorded(store: &SqlStore) -> Vec<Revocation> {
@@ -42,6 +42,21 @@ async fn a_session_is_found_as_opened(Database { store, .. }: Database) {
     let opened = open(&store, ada, now()).await;
     assert_eq!(Sessions::find(&store, opened.id).await.expect("there"), Some(opened));
     assert_eq!(Sessions::find(&store, SessionId(Uuid::new_v4())).await.expect("there"), None);
+}
+
+async fn an_advance_notes_a_password_only_where_one_was_given(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
+    let opened = open(&store, ada, now()).await;
+    let found = async || Sessions::find(&store, opened.id).await.expect("there").expect("found").authenticated_at;
+    assert!(store.advance(&step(&opened, 0)).await.expect("there"));
+    assert_eq!(found().await, now());
+    let proved = Advance { authenticated_at: Some(now() + secs(1)), ..step(&opened, 1) };
+    assert!(store.advance(&proved).await.expect("there"));
+    assert!(!store.advance(&Advance { authenticated_at: Some(now() + secs(9)), ..step(&opened, 1) }).await.expect("there"));
+    assert_eq!(found().await, now() + secs(1));
+    let hash = PasswordHash::from_stored("$argon2id$new".to_owned());
+    store.change_password(ada, &hash, Some(opened.id), &ending(now() + secs(2))).await.expect("there");
+    assert_eq!(found().await, now() + secs(2), "whoever changes the password has given the old one");
 }
 
 async fn of_200_advances_from_one_generation_one_succeeds(Database { store, .. }: Database) {
@@ -245,6 +260,7 @@ async fn a_deleted_user_leaves_nothing_but_revocations(Database { store, .. }: D
 on_every_database! {
     a_session_is_found_as_opened,
     of_200_advances_from_one_generation_one_succeeds,
+    an_advance_notes_a_password_only_where_one_was_given,
     an_ended_session_does_not_advance_and_its_revocation_is_written_with_it,
     ending_again_is_harmless_and_extends_the_record,
     all_sessions_end_except_the_one_that_is_kept,

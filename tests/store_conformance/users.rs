@@ -36,6 +36,17 @@ async fn a_name_or_address_in_any_case_is_taken_once_and_nothing_is_half_written
     assert!(store.find(same_name.user.id).await.expect("there").is_none());
 }
 
+async fn whether_another_may_do_something_leaves_out_the_disabled_and_similar_roles(Database { store, .. }: Database) {
+    let (ada, grace) = (user("ada"), user("grace"));
+    store.add(&ada).await.expect("nobody has the name");
+    assert!(!store.another_may(ada.user.id, &role("user")).await.expect("there"));
+    store.add(&grace).await.expect("nobody has the name");
+    assert!(store.another_may(ada.user.id, &role("user")).await.expect("there"));
+    assert!(!store.another_may(ada.user.id, &role("USER")).await.expect("there"), "roles are compared exactly");
+    portcullis::store::Sessions::set_disabled(&store, grace.user.id, true, &super::ending(now())).await.expect("there");
+    assert!(!store.another_may(ada.user.id, &role("user")).await.expect("there"));
+}
+
 async fn of_64_registrations_of_one_name_in_two_cases_one_succeeds(Database { store, .. }: Database) {
     let attempts = (0..64).map(|number| {
         let (store, name) = (store.clone(), if number % 2 == 0 { "ada" } else { "ADA" });
@@ -135,6 +146,7 @@ on_every_database! {
     a_user_is_found_as_added_by_id_name_and_address_in_any_case,
     a_name_or_address_in_any_case_is_taken_once_and_nothing_is_half_written,
     of_64_registrations_of_one_name_in_two_cases_one_succeeds,
+    whether_another_may_do_something_leaves_out_the_disabled_and_similar_roles,
     users_without_an_address_do_not_conflict,
     a_listing_goes_on_where_its_page_ended,
     roles_and_names_are_replaced_and_an_unknown_user_is_reported,

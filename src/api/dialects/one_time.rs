@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::Done;
 use super::refusal::Refusal;
-use crate::auth::invitation::NewInvitation;
+use crate::auth::invitation::{METADATA_BYTES_MAX, NewInvitation};
+use crate::auth::mail::Enclosure;
 use crate::auth::one_time::{Proof, Redeemed};
 use crate::auth::password_reset::Forgetful;
 use crate::auth::register::NewAccount;
@@ -28,6 +29,8 @@ pub(super) struct Wanted<'a> {
     pub(super) caller: Option<Arc<Caller>>,
     /// Where the mail points.
     pub(super) link: Option<&'a Link>,
+    /// From where.
+    pub(super) from: Origin,
 }
 
 /// Mails a one-time token. A reset may be asked for by anybody, and the answer is the same for everybody; all others by
@@ -38,13 +41,11 @@ pub(super) async fn create(auth: &Arc<Auth>, wanted: Wanted<'_>) -> Result<Done,
     match kind {
         OneTimeKind::PasswordReset => {
             let who = wanted.forgetful().ok_or_else(|| invalid(Input::UserId, "cannot be missing or empty"))?;
-            auth.request_password_reset(who, wanted.link.cloned())?;
+            auth.request_password_reset(who, wanted.enclosure()?, wanted.from)?;
         }
-        OneTimeKind::EmailVerification => auth.send_verification(wanted.themselves()?, wanted.link).await?,
+        OneTimeKind::EmailVerification => auth.send_verification(wanted.themselves()?, &wanted.enclosure()?).await?,
+        OneTimeKind::Reauthentication => auth.send_reauthentication(wanted.themselves()?, &wanted.enclosure()?).await?,
         OneTimeKind::Invitation => invite(auth, &wanted).await?,
-        OneTimeKind::Reauthentication => {
-            return Err(Refusal::new(Reason::MethodUnknown).with_detail("tokens for signing in again are not mailed"));
-        }
     }
     Ok(Done { kind: Some(kind.as_str().to_owned()), ..Done::default() })
 }
@@ -59,7 +60,7 @@ async fn invite(auth: &Arc<Auth>, wanted: &Wanted<'_>) -> Result<(), Refusal> {
     if !auth.sends_mail() {
         return Err(Refusal::new(Reason::Forbidden).with_detail("this gateway sends no mail"));
     }
-    auth.invite(caller, NewInvitation { email: Some(email), roles, metadata }, wanted.link).await?;
+    auth.invite(caller, NewInvitation { email: Some(email), roles, metadata }, wanted.link, &wanted.from).await?;
     Ok(())
 }
 
@@ -75,8 +76,8 @@ fn roles(metadata: &mut Map<String, Value>) -> Result<Vec<String>, Refusal> {
 }
 
 /// Exchanges a one-time token for a ticket. Yields `kind`, `metadata` and `ticket`.
-pub(super) async fn redeem(auth: &Arc<Auth>, token: &SecretString) -> Result<Done, Refusal> {
-    let Redeemed { kind, metadata, ticket, .. } = auth.redeem(token.expose_secret()).await?;
+pub(super) async fn redeem(auth: &Arc<Auth>, token: &SecretString, from: &Origin) -> Result<Done, Refusal> {
+    let Redeemed { kind, metadata, ticket, .. } = auth.redeem(token.expose_secret(), from).await?;
     let metadata = serde_json::from_str(&metadata).ok();
     Ok(Done { kind: Some(kind.as_str().to_owned()), metadata, ticket: Some(ticket), ..Done::default() })
 }
@@ -86,14 +87,15 @@ pub(super) async fn reset_password(
     auth: &Arc<Auth>,
     ticket: &SecretString,
     new_password: &SecretString,
+    from: &Origin,
 ) -> Result<Done, Refusal> {
-    auth.reset_password(Proof::Ticket(ticket.expose_secret()), new_password.expose_secret()).await?;
+    auth.reset_password(Proof::Ticket(ticket.expose_secret()), new_password.expose_secret(), from).await?;
     Ok(Done { spends_ticket: true, ..Done::default() })
 }
 
 /// Marks the address of the ticket's user as proved. Yields `spends_ticket`.
-pub(super) async fn verify_email(auth: &Arc<Auth>, ticket: &SecretString) -> Result<Done, Refusal> {
-    auth.verify_email(Proof::Ticket(ticket.expose_secret())).await?;
+pub(super) async fn verify_email(auth: &Arc<Auth>, ticket: &SecretString, from: &Origin) -> Result<Done, Refusal> {
+    auth.verify_email(Proof::Ticket(ticket.expose_secret()), from).await?;
     Ok(Done { spends_ticket: true, ..Done::default() })
 }
 
@@ -108,6 +110,18 @@ pub(super) async fn sign_up(
 }
 
 impl Wanted<'_> {
+    fn enclosure(&self) -> Result<Enclosure, Refusal> {
+        let metadata = match &self.metadata {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(metadata)) => metadata.clone(),
+            Some(_) => return Err(invalid(Input::Metadata, "must be an object")),
+        };
+        if Value::Object(metadata.clone()).to_string().len() > METADATA_BYTES_MAX {
+            return Err(invalid(Input::Metadata, "must be at most 16 KiB"));
+        }
+        Ok(Enclosure { link: self.link.cloned(), metadata })
+    }
+
     /// Whose password is forgotten. An id that is none is nobody's, which the answer does not say.
     fn forgetful(&self) -> Option<Forgetful> {
         let by_id = |id: &String| id.parse().map_or_else(|_| Forgetful::Email(String::new()), |id| Forgetful::User(UserId(id)));

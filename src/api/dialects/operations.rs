@@ -13,13 +13,11 @@ use crate::auth::tokens::Tokens;
 use crate::auth::users::AdminError;
 use crate::dialect::{Credentials, Dialect, Input, InputFault, Inputs, NewUser, UserValues};
 use crate::identity::user::{Email, User, Username};
-use crate::identity::{Caller, access_token};
+use crate::identity::{Caller, Credential, access_token};
 use crate::reason::Reason;
 
 /// The most users that one answer lists: these systems have no pages.
 const LISTED_MAX: u32 = 1000;
-/// Who may see more of other users than public names.
-const LISTS_USERS: &str = "admin";
 
 impl DialectApi {
     pub(super) async fn perform(&self, call: &Call<'_>, inputs: Inputs) -> Result<Done, Refusal> {
@@ -28,41 +26,42 @@ impl DialectApi {
             Inputs::Signup(user) => self.signup(call, user).await,
             Inputs::Refresh { refresh_token } => {
                 let terms = terms(&self.auth.terms(), call.dialect);
-                let tokens = self.auth.refresh_under(&terms, refresh_token.expose_secret()).await?;
+                let tokens = self.auth.refresh_under(&terms, refresh_token.expose_secret(), &call.context.origin()).await?;
                 Ok(Done { tokens: Some(tokens), ..Done::default() })
             }
             Inputs::Logout { token } => {
-                self.auth.logout_strictly(token.expose_secret()).await?;
+                self.auth.logout_strictly(token.expose_secret(), &call.context.origin()).await?;
                 Ok(Done::default())
             }
             Inputs::Verify { access_token } => self.verify(&access_token).await,
             Inputs::ListUsers { access_token } => self.list_users(access_token.as_ref()).await,
             Inputs::CheckPassword(it) => {
-                let from = call.context.clone().origin();
+                let from = call.context.origin();
                 let user = self.auth.check_password(name(&it), it.password.expose_secret(), &from).await?;
                 Ok(Done { user: Some(UserValues::from(&user)), ..Done::default() })
             }
             Inputs::CreateOneTimeToken { kind, user_id, email, metadata, access_token } => {
                 let caller = match &access_token {
-                    Some(token) => Some(self.authenticator.authenticate(token.expose_secret()).await?),
+                    Some(token) => Some(self.in_session(token).await?),
                     None => None,
                 };
-                let wanted = one_time::Wanted { kind, user_id, email, metadata, caller, link: call.dialect.link.as_ref() };
+                let (link, from) = (call.dialect.link.as_ref(), call.context.origin());
+                let wanted = one_time::Wanted { kind, user_id, email, metadata, caller, link, from };
                 one_time::create(&self.auth, wanted).await
             }
-            Inputs::RedeemOneTimeToken { token } => one_time::redeem(&self.auth, &token).await,
+            Inputs::RedeemOneTimeToken { token } => one_time::redeem(&self.auth, &token, &call.context.origin()).await,
             Inputs::ResetPassword { ticket, new_password } => {
                 check_rule(call.dialect, Input::NewPassword, &new_password)?;
-                one_time::reset_password(&self.auth, &ticket, &new_password).await
+                one_time::reset_password(&self.auth, &ticket, &new_password, &call.context.origin()).await
             }
-            Inputs::VerifyEmail { ticket } => one_time::verify_email(&self.auth, &ticket).await,
+            Inputs::VerifyEmail { ticket } => one_time::verify_email(&self.auth, &ticket, &call.context.origin()).await,
             Inputs::Health => Ok(Done::default()),
         }
     }
 
     async fn login(&self, call: &Call<'_>, it: Credentials) -> Result<Done, Refusal> {
         let terms = terms(&self.auth.terms(), call.dialect);
-        let from = call.context.clone().origin();
+        let from = call.context.origin();
         let login = async || self.auth.login_under(&terms, name(&it), it.password.expose_secret(), &from).await;
         let mut signed_in = login().await;
         if call.route.signs_up && matches!(signed_in, Err(LoginError::Credentials)) && self.is_unknown(&it).await? {
@@ -82,7 +81,7 @@ impl DialectApi {
             Ok(_) => Ok(false),
             Err(AdminError::NoSuchUser) => Ok(true),
             Err(AdminError::Outage(outage)) => Err(outage.into()),
-            Err(AdminError::Invalid(_)) => Err(Refusal::new(Reason::Internal)),
+            Err(AdminError::Invalid(_) | AdminError::LastAdministrator) => Err(Refusal::new(Reason::Internal)),
         }
     }
 
@@ -90,7 +89,7 @@ impl DialectApi {
         let Some(ticket) = user.ticket.clone() else { return self.sign_up(call, user, call.route.signs_in).await };
         check_rule(call.dialect, Input::Password, &user.password)?;
         let password = user.password.clone();
-        let user = one_time::sign_up(&self.auth, &ticket, account(user), &call.context.clone().origin()).await?;
+        let user = one_time::sign_up(&self.auth, &ticket, account(user), &call.context.origin()).await?;
         let tokens = if call.route.signs_in { Some(self.first_login(call, &user, &password).await?) } else { None };
         Ok(Done { user: Some(UserValues::from(&user)), tokens, spends_ticket: true, ..Done::default() })
     }
@@ -99,14 +98,14 @@ impl DialectApi {
     async fn first_login(&self, call: &Call<'_>, user: &User, password: &SecretString) -> Result<Tokens, Refusal> {
         let (username, email) = (user.username.as_ref(), user.email.as_ref());
         let name = username.map(Username::as_typed).or_else(|| email.map(Email::as_typed)).unwrap_or_default();
-        let (terms, from) = (terms(&self.auth.terms(), call.dialect), call.context.clone().origin());
+        let (terms, from) = (terms(&self.auth.terms(), call.dialect), call.context.origin());
         Ok(self.auth.login_under(&terms, name, password.expose_secret(), &from).await?.tokens)
     }
 
     async fn sign_up(&self, call: &Call<'_>, user: NewUser, signs_in: bool) -> Result<Done, Refusal> {
         let dialect = call.dialect;
         check_rule(dialect, Input::Password, &user.password)?;
-        let from = call.context.clone().origin();
+        let from = call.context.origin();
         if !signs_in {
             let user = self.auth.register_asking(&dialect.signup_roles, account(user), &from).await?;
             return Ok(Done { user: Some(UserValues::from(&user)), ..Done::default() });
@@ -124,15 +123,21 @@ impl DialectApi {
         Ok(Done { user: Some(said_of(&caller)), claims, ..Done::default() })
     }
 
+    /// The caller, who must be a user in a session: what programs hold (API keys, clients' tokens) manages nobody.
+    async fn in_session(&self, token: &SecretString) -> Result<Arc<Caller>, Refusal> {
+        let caller = self.authenticator.authenticate(token.expose_secret()).await?;
+        if caller.principal.credential == Credential::Session { Ok(caller) } else { Err(Refusal::new(Reason::Forbidden)) }
+    }
+
     /// Everybody's public name; whoever proves to be an administrator sees all that routes can show.
     async fn list_users(&self, token: Option<&SecretString>) -> Result<Done, Refusal> {
         if let Some(token) = token {
-            let caller = self.authenticator.authenticate(token.expose_secret()).await?;
-            if !caller.principal.roles.iter().any(|role| **role == *LISTS_USERS) {
+            let caller = self.in_session(token).await?;
+            if !self.auth.is_administrator(&caller) {
                 return Err(Refusal::new(Reason::Forbidden));
             }
         }
-        let users = self.auth.first_users(LISTED_MAX).await?;
+        let users = self.auth.list_users_after(None, LISTED_MAX).await?;
         let users = users.iter().map(UserValues::from);
         let users = match token {
             Some(_) => users.collect(),

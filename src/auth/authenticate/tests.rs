@@ -12,7 +12,7 @@ use crate::clock::ManualClock;
 use crate::identity::access_token::Claims;
 use crate::identity::session::SessionId;
 use crate::identity::signing_keys::{Algorithm, SigningKey};
-use crate::identity::{Principal, TokenFacts};
+use crate::identity::{Credential, Principal, TokenFacts};
 
 const LIFE: Duration = Duration::from_secs(900);
 const SKEW: Duration = Duration::from_secs(5);
@@ -63,7 +63,9 @@ fn world(cache_entries: usize) -> World {
         email: None,
         roles: Box::default(),
         session: SessionId(Uuid::from_u128(1)),
+        scopes: Box::default(),
         auth_time: now,
+        credential: Credential::Session,
     };
     let claims = Claims {
         principal,

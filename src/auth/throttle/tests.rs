@@ -205,6 +205,37 @@ async fn a_session_has_its_own_budget_for_repeating_the_password() {
 }
 
 #[tokio::test]
+async fn a_client_is_stopped_where_it_fails_and_nowhere_else() {
+    let gate = gate();
+    let try_secret = async |id: &str, from: &str| gate.throttle.client(id, address(from)).await;
+    for _ in 0..30 {
+        try_secret("billing", HOME).await.expect("within the budget").failed();
+    }
+    let refused = try_secret("billing", HOME).await.expect_err("spent");
+    assert!(try_secret("other", HOME).await.is_ok(), "another client");
+    assert!(try_secret("billing", ELSEWHERE).await.is_ok(), "another network");
+    gate.clock.advance(refused.retry_after - Duration::from_millis(1));
+    assert!(try_secret("billing", HOME).await.is_err());
+    gate.clock.advance(Duration::from_millis(1));
+    assert!(try_secret("billing", HOME).await.is_ok());
+    for _ in 0..200 {
+        gate.throttle.client("billing", None).await.expect("from nowhere: not counted").failed();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_known_in_its_network_is_not_stopped_by_its_neighbours() {
+    let gate = gate();
+    gate.throttle.client("billing", address(HOME)).await.expect("allowed").succeeded().await;
+    for number in 0..100 {
+        gate.throttle.client(&format!("c{number}"), address(HOME)).await.expect("within the budget").failed();
+    }
+    assert!(gate.throttle.client("other", address(HOME)).await.is_err(), "the network's budget is for all its strangers");
+    assert!(!gate.fails("ada", HOME).await, "and common to clients and users");
+    assert!(gate.throttle.client("billing", address(HOME)).await.is_ok());
+}
+
+#[tokio::test]
 async fn what_comes_from_nowhere_is_counted_by_account_only() {
     let gate = gate();
     for _ in 0..200 {

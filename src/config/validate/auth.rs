@@ -7,8 +7,10 @@ use super::{Check, DAY, HOUR, SECOND, mail};
 use crate::config::file::{self, PasswordAlgorithm, SigningAlgorithm};
 use crate::config::place::Path;
 use crate::config::units::RateText;
-use crate::config::{Auth, Registration, Throttle, cores};
+use crate::config::{ApiKeys, Auth, Registration, Throttle, cores};
+use crate::identity::block_list::BlockList;
 use crate::identity::password::{Hashing, PasswordPolicy};
+use crate::identity::scope::Scope;
 use crate::identity::signing_keys::Algorithm;
 use crate::identity::user::Role;
 use crate::limit::attempts::Budget;
@@ -39,6 +41,8 @@ pub(super) fn auth(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Aut
         prefix: prefix(check, &path.key("prefix"), &file.prefix),
         issuer: claim(check, &path.key("issuer"), &file.issuer),
         audience: claim(check, &path.key("audience"), &file.audience),
+        issuer_origin: origin(&file.issuer),
+        api_keys: api_keys(check, &path.key("api_keys"), &file.api_keys),
         access_token,
         refresh_token,
         session_max,
@@ -51,6 +55,8 @@ pub(super) fn auth(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Aut
         },
         default_roles: roles(check, &path.key("default_roles"), &file.default_roles),
         self_assigned_roles: roles(check, &path.key("self_assigned_roles"), &file.self_assigned_roles),
+        admin_role: admin_role(check, path, file),
+        session_scopes: scopes(check, &path.key("session_scopes"), &file.session_scopes),
         password: password_policy(check, &path.key("password"), password),
         // Half the cores, so that a storm of logins leaves the other half to proxying.
         hash_workers: password.workers.map_or_else(|| (cores() / 2).max(1), usize::from),
@@ -67,6 +73,7 @@ pub(super) fn auth(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Aut
         one_time: mail::one_time(check, &path.key("one_time"), &file.one_time),
         links,
         mail: mail::mail(check, path, &file.mail, public_url.as_deref()),
+        audit_keep: check.duration(&path.key("audit").key("keep"), &file.audit.keep, DAY..=10 * YEAR),
     }
 }
 
@@ -176,6 +183,20 @@ fn claim(check: &mut Check<'_>, path: &Path, text: &str) -> String {
     text.to_owned()
 }
 
+/// Scheme and authority, if that is all that there is to an http(s) URL.
+fn origin(url: &str) -> Option<String> {
+    let parsed: http::Uri = url.parse().ok()?;
+    let (scheme, authority) = (parsed.scheme_str()?, parsed.authority()?);
+    let usual = matches!(scheme, "http" | "https") && !authority.as_str().contains('@') && !url.contains(['?', '#']);
+    (usual && parsed.path() == "/").then(|| format!("{scheme}://{authority}"))
+}
+
+fn api_keys(check: &mut Check<'_>, path: &Path, file: &file::ApiKeys) -> Option<ApiKeys> {
+    let scopes = scopes(check, &path.key("scopes"), &file.scopes);
+    let life_max = check.duration(&path.key("life_max"), &file.life_max, SECOND..=10 * YEAR);
+    file.enabled.then_some(ApiKeys { scopes, life_max })
+}
+
 /// Roles, each of which can stand in a header's list.
 pub(super) fn roles(check: &mut Check<'_>, path: &Path, file: &[String]) -> BTreeSet<Role> {
     let mut roles = BTreeSet::new();
@@ -184,6 +205,29 @@ pub(super) fn roles(check: &mut Check<'_>, path: &Path, file: &[String]) -> BTre
         roles.extend(check.parsed(&path.index(index), result, "write it like \"billing:read\", at most 64 characters"));
     }
     roles
+}
+
+fn admin_role(check: &mut Check<'_>, path: &Path, file: &file::Auth) -> Role {
+    let key = path.key("admin_role");
+    for list in ["default_roles", "self_assigned_roles"] {
+        let roles = if list == "default_roles" { &file.default_roles } else { &file.self_assigned_roles };
+        if roles.contains(&file.admin_role) {
+            let message = format!("whoever registers may be an administrator: `{}` is in auth.{list}", file.admin_role);
+            check.warn(&path.key(list), message, "take it out, or name another admin_role, unless this is a test");
+        }
+    }
+    let role = check.parsed(&key, Role::parse(&file.admin_role), "write a role like \"admin\"");
+    role.unwrap_or_else(|| Role::parse("admin").expect("`admin` is a role"))
+}
+
+/// Scopes, each of which can stand in a token's list.
+pub(super) fn scopes(check: &mut Check<'_>, path: &Path, file: &[String]) -> BTreeSet<Scope> {
+    let mut scopes = BTreeSet::new();
+    for (index, text) in file.iter().enumerate() {
+        let result = Scope::parse(text).map_err(|error| format!("the scope {text:?} {error}"));
+        scopes.extend(check.parsed(&path.index(index), result, "write it like \"reports:read\", at most 128 characters"));
+    }
+    scopes
 }
 
 /// Which of argon2id's parameters to point at, if one is refused.
@@ -196,6 +240,21 @@ fn weakest(memory_kib: u32, file: &file::Password) -> &'static str {
     }
 }
 
+/// Beyond it, it is not a list of common passwords, and looking at it would delay every start.
+const BLOCK_LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+fn block_list(check: &mut Check<'_>, path: &Path, file: &file::Password) -> BlockList {
+    let common = file.refuse_common;
+    let Some(name) = &file.block_list else { return BlockList::with(common, "") };
+    let name = check.data_dir.join(name);
+    let help = "name a text file with one password per line, or leave it out: `refuse_common` needs none";
+    let read = match std::fs::metadata(&name) {
+        Ok(metadata) if metadata.len() > BLOCK_LIST_BYTES_MAX => Err(format!("{} is larger than 64 MiB", name.display())),
+        _ => std::fs::read_to_string(&name).map_err(|error| format!("cannot read {}: {error}", name.display())),
+    };
+    check.parsed(path, read, help).map(|lines| BlockList::with(common, &lines)).unwrap_or_default()
+}
+
 fn password_policy(check: &mut Check<'_>, path: &Path, file: &file::Password) -> PasswordPolicy {
     let memory = check.size(&path.key("argon2_memory"), &file.argon2_memory, 1024..=u64::from(u32::MAX) * 1024);
     let (hashing, key) = match file.algorithm {
@@ -205,7 +264,8 @@ fn password_policy(check: &mut Check<'_>, path: &Path, file: &file::Password) ->
         }
         PasswordAlgorithm::Bcrypt => (Hashing::Bcrypt { cost: file.bcrypt_cost }, "bcrypt_cost"),
     };
-    let policy = PasswordPolicy { min_chars: usize::try_from(file.min_length).unwrap_or(usize::MAX), hashing };
+    let block_list = block_list(check, &path.key("block_list"), file);
+    let policy = PasswordPolicy { min_chars: usize::try_from(file.min_length).unwrap_or(usize::MAX), hashing, block_list };
     // A memory of zero was reported above.
     if memory != 0 {
         let help = "weaker hashes fall to guessing when a database is stolen; lower `workers` if memory is short";

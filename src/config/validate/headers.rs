@@ -66,6 +66,7 @@ pub(super) fn identity_headers(check: &mut Check<'_>, path: &Path, file: &file::
         ("username", &file.username),
         ("email", &file.email),
         ("roles", &file.roles),
+        ("scopes", &file.scopes),
         ("session", &file.session),
         ("issuer", &file.issuer),
     ];
@@ -83,6 +84,7 @@ pub(super) fn identity_headers(check: &mut Check<'_>, path: &Path, file: &file::
         username: lower(&file.username),
         email: lower(&file.email),
         roles: lower(&file.roles),
+        scopes: lower(&file.scopes),
         session: lower(&file.session),
         issuer: lower(&file.issuer),
     }

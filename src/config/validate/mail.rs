@@ -31,6 +31,8 @@ pub(super) fn one_time(check: &mut Check<'_>, path: &Path, file: &file::OneTime)
         password_reset,
         email_verification: check.duration(&path.key("email_verification"), &file.email_verification, MINUTE..=30 * DAY),
         invitation: check.duration(&path.key("invitation"), &file.invitation, MINUTE..=90 * DAY),
+        // OWASP ASVS 5.0 §6.5.5: what is sent out of band is good for ten minutes.
+        reauthentication: check.duration(&path.key("reauthentication"), &file.reauthentication, MINUTE..=HOUR),
     }
 }
 
@@ -67,8 +69,14 @@ pub(super) fn links(check: &mut Check<'_>, path: &Path, file: &file::Links, publ
     let password_reset = link("password_reset", &file.password_reset);
     let email_verification = link("email_verification", &file.email_verification);
     let invitation = link("invitation", &file.invitation);
+    let reauthentication = link("reauthentication", &file.reauthentication);
     public_url?;
-    Some(Links { password_reset: password_reset?, email_verification: email_verification?, invitation: invitation? })
+    Some(Links {
+        password_reset: password_reset?,
+        email_verification: email_verification?,
+        invitation: invitation?,
+        reauthentication: reauthentication?,
+    })
 }
 
 /// `[auth.mail]`; `path` is that of `[auth]`.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::Check;
-use super::auth::roles;
+use super::auth::{roles, scopes};
+use super::{Check, DAY, SECOND};
 use crate::config::document::Value;
 use crate::config::file;
 use crate::config::place::Path;
@@ -26,7 +26,7 @@ pub(super) struct Defaults<'a> {
 }
 
 /// Served by the gateway at the root of every host (RFC 8414 puts such documents there).
-const JWKS: &str = "/.well-known/jwks.json";
+const AT_THE_ROOT: [&str; 2] = ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"];
 
 pub(super) fn routes(check: &mut Check<'_>, path: &Path, file: &[file::Route], defaults: &Defaults<'_>) -> Vec<Route> {
     // A list that is missing altogether, or not a list, is the structural check's to report.
@@ -48,19 +48,15 @@ fn route(check: &mut Check<'_>, path: &Path, file: &file::Route, defaults: &Defa
     let host = host(check, &path.key("host"), file.host.as_deref());
     let prefix = prefix(check, &path.key("path"), file.path.as_deref(), defaults.auth_prefix);
     let upstream = upstream(check, &path.key("upstream"), file.upstream.as_deref());
-    let require = Requirements { roles: roles(check, &path.key("require").key("roles"), &file.require.roles) };
+    let require = require(check, &path.key("require"), &file.require, defaults);
     let access = match file.access {
         file::Access::Authenticated => Access::Authenticated,
         file::Access::Optional => Access::Optional,
         file::Access::Public => Access::Public,
     };
-    if access == Access::Public && !require.roles.is_empty() {
+    if access == Access::Public && !require.is_empty() {
         let help = "a public route looks at no token: remove `access = \"public\"`, or `require`";
-        check.clash(&path.key("require"), "the roles would never be checked", &path.key("access"), "public", help);
-    }
-    for role in require.roles.intersection(defaults.self_assigned_roles) {
-        let message = format!("whoever registers may take the role `{}`", role.as_str());
-        check.warn(&path.key("require").key("roles"), message, "remove it from auth.self_assigned_roles unless this is meant");
+        check.clash(&path.key("require"), "it would never be checked", &path.key("access"), "public", help);
     }
     let methods: Box<[Method]> = file.methods.iter().map(|method| self::method(*method)).collect();
     if file.websocket && !methods.is_empty() && !methods.contains(&Method::GET) {
@@ -82,6 +78,21 @@ fn route(check: &mut Check<'_>, path: &Path, file: &file::Route, defaults: &Defa
     })
 }
 
+fn require(check: &mut Check<'_>, path: &Path, file: &file::Require, defaults: &Defaults<'_>) -> Requirements {
+    let roles = roles(check, &path.key("roles"), &file.roles);
+    for role in roles.intersection(defaults.self_assigned_roles) {
+        let message = format!("whoever registers may take the role `{}`", role.as_str());
+        check.warn(&path.key("roles"), message, "remove it from auth.self_assigned_roles unless this is meant");
+    }
+    let scopes = scopes(check, &path.key("scopes"), &file.scopes);
+    let path = path.key("max_age");
+    let max_age = file.max_age.as_ref().map(|text| check.duration(&path, text, SECOND..=DAY * 366));
+    if max_age.is_some_and(|max_age| max_age.subsec_nanos() != 0) {
+        check.refuse(&path, "clients are told whole seconds", "write \"1s\" or more");
+    }
+    Requirements { roles, scopes, max_age }
+}
+
 /// `Some(None)`: any host.
 #[expect(clippy::option_option, reason = "the outer one says that it was wrong, the inner one that it was left out")]
 fn host(check: &mut Check<'_>, path: &Path, text: Option<&str>) -> Option<Option<HostPattern>> {
@@ -93,7 +104,7 @@ fn host(check: &mut Check<'_>, path: &Path, text: Option<&str>) -> Option<Option
 fn prefix(check: &mut Check<'_>, path: &Path, text: Option<&str>, auth_prefix: &str) -> Option<PathPrefix> {
     let prefix = check.parsed(path, PathPrefix::parse(text?), "write whole segments, like \"/api/v1\"")?;
     let below = |own: &str| prefix.as_str().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if let Some(own) = [auth_prefix, JWKS].into_iter().find(|own| below(own)) {
+    if let Some(own) = [auth_prefix].into_iter().chain(AT_THE_ROOT).find(|own| below(own)) {
         let message = format!("no request would reach this route: the gateway itself answers under {own}");
         check.refuse(path, message, "choose another path, or change auth.prefix");
     }

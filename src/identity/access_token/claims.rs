@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::{TOKEN_BYTES_MAX, TokenError, TokenPolicy, later};
 use crate::identity::jose::{Others, present};
+use crate::identity::scope::Scope;
 use crate::identity::session::SessionId;
 use crate::identity::user::Role;
-use crate::identity::{Caller, Principal, TokenFacts};
+use crate::identity::{Caller, Credential, Principal, TokenFacts};
 
 /// Revocation keys are made from it.
 const JTI_BYTES_MAX: usize = 128;
@@ -31,6 +32,12 @@ pub(super) struct Written<'a> {
     pub(super) exp: i64,
     pub(super) auth_time: i64,
     pub(super) roles: &'a [Box<str>],
+    /// RFC 9068 §2.2.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<String>,
+    /// RFC 8693 §4.3, for tokens that speak for a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) preferred_username: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,8 +48,22 @@ pub(super) struct Written<'a> {
 }
 
 /// The claims that are written or read here: none of them may be there twice.
-const STANDARD: [&str; 12] =
-    ["iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "auth_time", "roles", "preferred_username", "email"];
+const STANDARD: [&str; 14] = [
+    "iss",
+    "aud",
+    "sub",
+    "sid",
+    "jti",
+    "iat",
+    "exp",
+    "nbf",
+    "auth_time",
+    "roles",
+    "scope",
+    "client_id",
+    "preferred_username",
+    "email",
+];
 
 /// Whether a claim of this name means something to the gateway.
 pub(super) fn is_standard(name: &str) -> bool {
@@ -64,6 +85,10 @@ pub(super) struct Read {
     auth_time: i64,
     #[serde(default)]
     roles: Vec<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    scope: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    client_id: Option<Box<str>>,
     #[serde(default, deserialize_with = "present")]
     preferred_username: Option<Box<str>>,
     #[serde(default, deserialize_with = "present")]
@@ -103,9 +128,18 @@ impl Read {
             && self.roles.iter().all(|role| Role::parse(role).is_ok());
         // Only the hyphenated form, of the four that a UUID parser knows.
         let session = (self.sid.len() == 36).then(|| Uuid::try_parse(&self.sid).ok()).flatten().map(SessionId);
-        let (true, Some(session)) = (printable, session) else {
+        let credential = match &self.client_id {
+            None => Some(Credential::Session),
+            // Of ours, only those say it that speak for the client itself.
+            Some(client) => (*client == self.sub).then_some(Credential::Client),
+        };
+        let scopes = self.scope.as_deref().map_or_else(|| Ok(Vec::new()), Scope::parse_list).ok();
+        let (true, Some(session), Some(credential), Some(scopes)) = (printable, session, credential, scopes) else {
             return Err(TokenError::Claims);
         };
+        let mut scopes: Vec<Box<str>> = scopes.iter().map(|scope| scope.as_str().into()).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
         let mut roles = self.roles;
         roles.sort_unstable();
         roles.dedup();
@@ -123,8 +157,10 @@ impl Read {
             username: self.preferred_username,
             email: self.email,
             roles: roles.into(),
+            scopes: scopes.into(),
             session,
             auth_time: instant(self.auth_time)?,
+            credential,
         };
         Ok(Caller { principal, token })
     }

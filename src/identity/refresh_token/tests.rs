@@ -24,6 +24,7 @@ fn session(generation: u32) -> Session {
         id: SessionId(Uuid::from_u128(1)),
         user: UserId(Uuid::from_u128(2)),
         created_at: start(),
+        authenticated_at: start(),
         ends_at: start() + LIFE * 10,
         ended_at: None,
         generation,

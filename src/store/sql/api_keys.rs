@@ -39,6 +39,14 @@ impl ApiKeys for SqlStore {
         .await
     }
 
+    async fn find_by_id(&self, id: Uuid) -> Result<Option<ApiKey>, StoreError> {
+        within_deadline(|| async {
+            let found = Entity::find_by_id(id.hyphenated().to_string()).one(&self.db).await.map_err(failed)?;
+            found.map(key).transpose()
+        })
+        .await
+    }
+
     async fn list(&self, user: UserId) -> Result<Vec<ApiKey>, StoreError> {
         within_deadline(|| async {
             let keys = Entity::find()

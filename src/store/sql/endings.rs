@@ -56,6 +56,14 @@ pub(super) async fn change_password(
 ) -> Result<Vec<Revocation>, StoreError> {
     let change = refuse_older_logins(user, ending.at).col_expr(users::Column::PasswordHash, Expr::value(password.as_stored()));
     change.exec(tx).await.map_err(failed)?;
+    if let Some(session) = except {
+        // Whoever changes the password has just proved the old one.
+        let proved = sessions::Entity::update_many()
+            .col_expr(sessions::Column::AuthenticatedAt, Expr::value(millis(ending.at)))
+            .filter(sessions::Column::Id.eq(session.to_string()))
+            .filter(sessions::Column::UserId.eq(user.to_string()));
+        proved.exec(tx).await.map_err(failed)?;
+    }
     ending.write(&open_sessions(user, except, tx).await?, tx).await
 }
 

@@ -72,13 +72,16 @@ impl Sessions for SqlStore {
     async fn advance(&self, advance: &Advance) -> Result<bool, StoreError> {
         within_deadline(|| async {
             let tx = self.begin().await?;
-            let swap = sessions::Entity::update_many()
+            let mut swap = sessions::Entity::update_many()
                 .col_expr(sessions::Column::Generation, Expr::value(i64::from(advance.to)))
                 .col_expr(sessions::Column::RotatedAt, Expr::value(millis(advance.at)))
                 .col_expr(sessions::Column::RefreshExpiresAt, Expr::value(millis(advance.refresh_expires_at)))
                 .filter(sessions::Column::Id.eq(advance.session.to_string()))
                 .filter(sessions::Column::Generation.eq(i64::from(advance.from)))
                 .filter(sessions::Column::EndedAt.is_null());
+            if let Some(at) = advance.authenticated_at {
+                swap = swap.col_expr(sessions::Column::AuthenticatedAt, Expr::value(millis(at)));
+            }
             if swap.exec(&tx).await.map_err(failed)?.rows_affected == 0 {
                 return Ok(false);
             }
@@ -241,6 +244,7 @@ fn session_row(session: &Session) -> sessions::ActiveModel {
         nonce: Set(session.nonce.to_vec()),
         address: Set(session.address.map(|address| address.to_string())),
         agent: Set(session.agent.clone()),
+        authenticated_at: Set(Some(millis(session.authenticated_at))),
     }
 }
 
@@ -251,6 +255,7 @@ fn session(row: sessions::Model) -> Result<Session, StoreError> {
         id: SessionId(id),
         user: UserId(uuid(&row.user_id, "sessions.user_id")?),
         created_at: instant(row.created_at, "sessions.created_at")?,
+        authenticated_at: instant(row.authenticated_at.unwrap_or(row.created_at), "sessions.authenticated_at")?,
         ends_at: instant(row.ends_at, "sessions.ends_at")?,
         ended_at: row.ended_at.map(|at| instant(at, "sessions.ended_at")).transpose()?,
         generation: row.generation.try_into().map_err(|_| unreadable("generation"))?,

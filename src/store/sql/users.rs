@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
 use super::entities::{user_roles, users};
@@ -92,6 +92,21 @@ impl Users for SqlStore {
             insert_roles(&tx, id, roles).await?;
             tx.commit().await.map_err(failed)?;
             Ok(true)
+        })
+        .await
+    }
+
+    async fn another_may(&self, except: UserId, role: &Role) -> Result<bool, StoreError> {
+        within_deadline(|| async {
+            let holders = user_roles::Entity::find()
+                .select_only()
+                .column(user_roles::Column::UserId)
+                .filter(user_roles::Column::Role.eq(role.as_str().as_bytes()))
+                .filter(user_roles::Column::UserId.ne(except.to_string()))
+                .into_query();
+            let others =
+                users::Entity::find().filter(users::Column::DisabledAt.is_null()).filter(users::Column::Id.in_subquery(holders));
+            Ok(others.one(&self.db).await.map_err(failed)?.is_some())
         })
         .await
     }

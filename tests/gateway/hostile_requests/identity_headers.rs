@@ -6,8 +6,8 @@ use super::table::{Stage, folded};
 use crate::support::client::Actor;
 
 /// Every field by which an upstream is told who calls.
-const IDENTITY: [&str; 6] =
-    ["x-auth-subject", "x-auth-username", "x-auth-email", "x-auth-roles", "x-auth-session", "x-auth-issuer"];
+const IDENTITY: [&str; 7] =
+    ["x-auth-subject", "x-auth-username", "x-auth-email", "x-auth-roles", "x-auth-scopes", "x-auth-session", "x-auth-issuer"];
 
 /// Every character that may stand in a field name beside letters and digits (RFC 9110 §5.6.2): some server
 /// somewhere reads each of them as `-` or `_`.

@@ -172,6 +172,19 @@ impl Actor {
         self.answer(self.http.post(format!("{}{path}", self.base)).header("x-forwarded-for", client).json(body)).await
     }
 
+    /// Sends JSON by another method, with the access token if there is one: status and body.
+    pub(crate) async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> (u16, Value) {
+        self.answer(self.http.request(method, format!("{}{path}", self.base)).json(body)).await
+    }
+
+    /// Posts a form, with the access token if there is one: status and body.
+    pub(crate) async fn form(&self, path: &str, fields: &[(&str, &str)]) -> (u16, Value) {
+        // None of the values that tests send needs to be encoded.
+        let form: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = self.http.post(format!("{}{path}", self.base)).body(form.join("&"));
+        self.answer(request.header("content-type", "application/x-www-form-urlencoded")).await
+    }
+
     /// Gets a path, with the access token if there is one: status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.answer(self.http.get(format!("{}{path}", self.base))).await

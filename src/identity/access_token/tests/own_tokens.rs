@@ -15,7 +15,9 @@ fn claims(roles: &[&str]) -> Claims {
         email: Some("ada@example.com".into()),
         roles: roles.iter().map(|&role| role.into()).collect(),
         session: SessionId(Uuid::from_u128(1)),
+        scopes: Box::default(),
         auth_time: at(NOW - 60),
+        credential: Credential::Session,
     };
     let issued_at = at(NOW) + Duration::from_millis(999);
     Claims {
@@ -62,6 +64,22 @@ fn roles_are_read_sorted_and_once() {
     let token = with_claims(r#"["user"]"#, r#"["user","admin","user"]"#);
     let caller = verify(&token, &RING, &policy(), at(NOW)).expect("genuine");
     assert_eq!(caller.principal.roles.iter().map(|role| &**role).collect::<Vec<_>>(), ["admin", "user"]);
+}
+
+#[test]
+fn a_token_says_what_it_may_be_used_for_and_whether_it_speaks_for_a_client() {
+    let mut written = claims(&[]);
+    written.principal.scopes = ["a".into(), "b".into()].into();
+    written.principal.credential = Credential::Client;
+    let token = sign(&written, key("ed")).expect("signed");
+    let payload = URL_SAFE_NO_PAD.decode(token.expose_secret().split('.').nth(1).expect("a payload")).expect("base64url");
+    let payload: Value = serde_json::from_slice(&payload).expect("JSON");
+    assert_eq!((&payload["scope"], &payload["client_id"]), (&json!("a b"), &json!("ada")));
+    let read = verify(token.expose_secret(), &RING, &policy(), at(NOW)).expect("genuine").principal;
+    assert_eq!(read, written.principal);
+
+    let read = verify(&with_claims("{", r#"{"scope":"b a b","#), &RING, &policy(), at(NOW)).expect("genuine").principal;
+    assert_eq!((read.scopes.concat(), read.credential), ("ab".to_owned(), Credential::Session));
 }
 
 #[test]

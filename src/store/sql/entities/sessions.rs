@@ -17,6 +17,7 @@ pub struct Model {
     pub nonce: Vec<u8>,
     pub address: Option<String>,
     pub agent: Option<String>,
+    pub authenticated_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

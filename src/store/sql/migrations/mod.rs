@@ -3,6 +3,7 @@
 
 mod m20260101_000001_users_and_sessions;
 mod m20260201_000002_accounts;
+mod m20260301_000003_step_up;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
@@ -11,6 +12,10 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20260101_000001_users_and_sessions::Migration), Box::new(m20260201_000002_accounts::Migration)]
+        vec![
+            Box::new(m20260101_000001_users_and_sessions::Migration),
+            Box::new(m20260201_000002_accounts::Migration),
+            Box::new(m20260301_000003_step_up::Migration),
+        ]
     }
 }

@@ -1,0 +1,309 @@
+//! Other people's verification keys: the JWK set of a client (RFC 7517), read strictly.
+//!
+//! A key is good for one algorithm, the one that its type stands for; a set in which anything is amiss is refused as
+//! a whole, when it is registered, rather than understood in part.
+
+mod nobody;
+
+use std::fmt;
+
+use aws_lc_rs::signature::ParsedPublicKey;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::jose::{Others, present};
+use super::key_material;
+use super::signing_keys::Algorithm;
+
+/// As much as a store keeps of a client.
+const BYTES_MAX: usize = 64 * 1024;
+/// Keys in rotation are two; what is more serves to slow verification down.
+const KEYS_MAX: usize = 16;
+/// RFC 7518 §3.3: 2048 bits; aws-lc takes 8192 at most.
+const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
+/// 65537, which every key generator uses. Small exponents have a history, and 1 makes every message its own signature.
+const RSA_EXPONENT: &[u8] = &[1, 0, 1];
+
+/// Why a set of keys is not usable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublicKeysError {
+    /// Longer than 64 KiB, or more than 16 keys.
+    #[error("there must be 1 to 16 keys in at most 64 KiB")]
+    Size,
+    /// Not a JWK and not a JWK set.
+    #[error("not a JWK or a JWK set (RFC 7517)")]
+    Malformed,
+    /// `d`, `p`, `k` …: whoever registers it has given it away.
+    #[error("the key is private: register only its public half, and make a new one")]
+    Private,
+    /// Meant for something else than signatures, or with another algorithm than its type's.
+    #[error("a key must be for signatures: Ed25519 with EdDSA, P-256 with ES256, or RSA with RS256")]
+    Use,
+    /// Not a point of the curve, or an RSA modulus under 2048 bits or an exponent that is not 65537.
+    #[error("a key is not valid for its type, or too weak")]
+    Key,
+    /// Which key signed must be clear.
+    #[error("with several keys, each needs a `kid` of its own")]
+    Kid,
+}
+
+/// Keys that verify.
+pub struct PublicKeys(Vec<PublicKey>);
+
+struct PublicKey {
+    kid: Option<Box<str>>,
+    algorithm: Algorithm,
+    key: ParsedPublicKey,
+}
+
+impl fmt::Debug for PublicKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|key| (&key.kid, key.algorithm))).finish()
+    }
+}
+
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Jwk>,
+    #[serde(flatten)]
+    _others: Others,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: Box<str>,
+    #[serde(default, deserialize_with = "present")]
+    kid: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    alg: Option<Box<str>>,
+    #[serde(default, rename = "use", deserialize_with = "present")]
+    usage: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    key_ops: Option<Vec<Box<str>>>,
+    #[serde(default, deserialize_with = "present")]
+    crv: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    x: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    y: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    n: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    e: Option<Box<str>>,
+    #[serde(default)]
+    d: Option<IgnoredAny>,
+    #[serde(default)]
+    p: Option<IgnoredAny>,
+    #[serde(default)]
+    q: Option<IgnoredAny>,
+    #[serde(default)]
+    k: Option<IgnoredAny>,
+    #[serde(flatten)]
+    _others: Others,
+}
+
+impl PublicKeys {
+    /// Reads a JWK or a JWK set.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn parse(json: &str) -> Result<Self, PublicKeysError> {
+        if json.len() > BYTES_MAX {
+            return Err(PublicKeysError::Size);
+        }
+        // serde would also read the members' values from an array.
+        if !json.trim_ascii_start().starts_with('{') {
+            return Err(PublicKeysError::Malformed);
+        }
+        let jwks = match serde_json::from_str::<Set>(json) {
+            Ok(set) => set.keys,
+            Err(_) => vec![serde_json::from_str(json).map_err(|_| PublicKeysError::Malformed)?],
+        };
+        if !(1..=KEYS_MAX).contains(&jwks.len()) {
+            return Err(PublicKeysError::Size);
+        }
+        let keys = jwks.into_iter().map(Jwk::key).collect::<Result<Vec<_>, _>>()?;
+        for (index, key) in keys.iter().enumerate() {
+            let named_alike = keys[..index].iter().any(|other| other.kid == key.kid);
+            if named_alike || (key.kid.is_none() && keys.len() > 1) {
+                return Err(PublicKeysError::Kid);
+            }
+        }
+        Ok(Self(keys))
+    }
+
+    /// Keys that verify nothing. Read anew each time: the reading is part of what a client's assertion costs.
+    #[must_use]
+    pub fn nobodys() -> Self {
+        Self::parse(nobody::P256).expect("it is well-formed, as a test says")
+    }
+
+    /// Whether `signature` is over `message` by the key with this id (the only key, if none is named), with the
+    /// algorithm of that key and no other. Without such a key the work is the same: see [`nobody`].
+    pub(super) fn verify(&self, kid: Option<&str>, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
+        let key = match (kid, &self.0[..]) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(kid), [PublicKey { kid: None, .. }]) if !kid.is_empty() => self.0.first(),
+            (Some(kid), keys) => keys.iter().find(|key| key.kid.as_deref() == Some(kid)),
+        };
+        let key = key.filter(|key| key.algorithm.name() == algorithm);
+        let verified = key.or_else(|| nobody::key(algorithm)).is_some_and(|key| key.key.verify_sig(message, signature).is_ok());
+        verified && key.is_some()
+    }
+}
+
+impl Jwk {
+    fn key(self) -> Result<PublicKey, PublicKeysError> {
+        if self.d.is_some() || self.p.is_some() || self.q.is_some() || self.k.is_some() {
+            return Err(PublicKeysError::Private);
+        }
+        let (algorithm, encoded) = match (&*self.kty, self.crv.as_deref()) {
+            ("OKP", Some("Ed25519")) => (Algorithm::EdDsa, bytes(self.x.as_deref(), 32)?),
+            ("EC", Some("P-256")) => {
+                let (x, y) = (bytes(self.x.as_deref(), 32)?, bytes(self.y.as_deref(), 32)?);
+                (Algorithm::Es256, [vec![4], x, y].concat())
+            }
+            ("RSA", None) => (Algorithm::Rs256, rsa(self.n.as_deref(), self.e.as_deref())?),
+            _ => return Err(PublicKeysError::Use),
+        };
+        let for_signatures = self.usage.as_deref().is_none_or(|usage| usage == "sig")
+            && self.key_ops.is_none_or(|operations| operations.iter().any(|operation| &**operation == "verify"))
+            && self.alg.as_deref().is_none_or(|alg| alg == algorithm.name());
+        if !for_signatures {
+            return Err(PublicKeysError::Use);
+        }
+        let key = key_material::public_key(algorithm, &encoded).ok_or(PublicKeysError::Key)?;
+        Ok(PublicKey { kid: self.kid, algorithm, key })
+    }
+}
+
+fn bytes(member: Option<&str>, length: usize) -> Result<Vec<u8>, PublicKeysError> {
+    let bytes = member.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    bytes.filter(|bytes| bytes.len() == length).ok_or(PublicKeysError::Key)
+}
+
+/// `RSAPublicKey` (RFC 8017 §A.1.1) in DER.
+fn rsa(n: Option<&str>, e: Option<&str>) -> Result<Vec<u8>, PublicKeysError> {
+    let decoded = |member: Option<&str>| member.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(PublicKeysError::Key);
+    let (n, e) = (decoded(n)?, decoded(e)?);
+    let strong = RSA_BYTES.contains(&n.len()) && n[0] >= 0x80;
+    if !strong || e != RSA_EXPONENT {
+        return Err(PublicKeysError::Key);
+    }
+    // An integer whose first bit is set would be negative: it is written with a zero in front.
+    let n = der(0x02, &[vec![0], n].concat());
+    Ok(der(0x30, &[n, der(0x02, &e)].concat()))
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).expect("a modulus of 8192 bits is the longest content");
+    let [high, low] = length.to_be_bytes();
+    let mut written = match length {
+        0..0x80 => vec![tag, low],
+        0x80..0x100 => vec![tag, 0x81, low],
+        0x100.. => vec![tag, 0x82, high, low],
+    };
+    written.extend_from_slice(content);
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use jiff::Timestamp;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::identity::signing_keys::{KeyRing, SigningKey};
+
+    static RING: LazyLock<KeyRing> = LazyLock::new(|| {
+        let key = |algorithm| SigningKey::generate(algorithm, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH).expect("generated");
+        KeyRing::new(vec![key(Algorithm::EdDsa), key(Algorithm::Es256), key(Algorithm::Rs256)]).expect("three ids")
+    });
+
+    fn jwk(algorithm: Algorithm) -> Map<String, Value> {
+        let key = RING.public_keys().find(|key| key.algorithm == algorithm).expect("one of the three");
+        let members = key.members.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
+        members.chain([("kid".to_owned(), json!(algorithm.name()))]).collect()
+    }
+
+    fn with(algorithm: Algorithm, member: &str, value: Value) -> String {
+        let mut jwk = jwk(algorithm);
+        jwk.insert(member.to_owned(), value);
+        Value::from(jwk).to_string()
+    }
+
+    #[test]
+    fn each_key_of_a_set_verifies_with_its_own_algorithm_only() {
+        let algorithms = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
+        let set = PublicKeys::parse(&json!({"keys": algorithms.map(jwk)}).to_string()).expect("a set");
+        for algorithm in algorithms {
+            let key = RING.keys().find(|key| key.algorithm == algorithm).expect("one of the three");
+            let signature = key.sign(b"message").expect("signed");
+            let single = PublicKeys::parse(&Value::from(jwk(algorithm)).to_string()).expect("a key");
+            assert!(single.verify(None, algorithm.name(), b"message", &signature), "the only one need not be named");
+            assert!(!set.verify(None, algorithm.name(), b"message", &signature), "which of the three?");
+            for kid in algorithms.map(Algorithm::name) {
+                for named in algorithms.map(Algorithm::name).into_iter().chain(["none", "HS256", "PS256"]) {
+                    let right = kid == algorithm.name() && named == algorithm.name();
+                    assert_eq!(set.verify(Some(kid), named, b"message", &signature), right, "{algorithm} {kid} {named}");
+                }
+            }
+            assert!(!set.verify(Some(algorithm.name()), algorithm.name(), b"massage", &signature));
+        }
+    }
+
+    #[test]
+    fn nobodys_keys_are_there_for_every_algorithm_and_verify_nothing() {
+        for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256] {
+            let key = RING.keys().find(|key| key.algorithm == algorithm).expect("one of the three");
+            let signature = key.sign(b"message").expect("signed");
+            assert!(nobody::key(algorithm.name()).is_some(), "{algorithm}");
+            for kid in [None, Some("k")] {
+                assert!(!PublicKeys::nobodys().verify(kid, algorithm.name(), b"message", &signature), "{algorithm}");
+            }
+        }
+        assert!(nobody::key("HS256").is_none() && nobody::key("none").is_none());
+    }
+
+    // Cases 142 and 144.
+    #[test]
+    fn a_set_in_which_anything_is_amiss_is_refused_as_a_whole() {
+        use PublicKeysError::*;
+        let ed = || Value::from(jwk(Algorithm::EdDsa));
+        let unnamed = |algorithm| {
+            let mut jwk = jwk(algorithm);
+            jwk.remove("kid");
+            Value::from(jwk)
+        };
+        let short = URL_SAFE_NO_PAD.encode([0xff; 128]);
+        for (what, json, error) in [
+            ("text", "key".to_owned(), Malformed),
+            ("an array", json!([ed()]).to_string(), Malformed),
+            ("no key", json!({"keys": []}).to_string(), Size),
+            ("17 keys", json!({"keys": vec![ed(); 17]}).to_string(), Size),
+            ("the same id twice", json!({"keys": [ed(), ed()]}).to_string(), Kid),
+            ("one of two without id", json!({"keys": [ed(), unnamed(Algorithm::Es256)]}).to_string(), Kid),
+            ("a private key", with(Algorithm::EdDsa, "d", json!("AA")), Private),
+            ("a secret", json!({"kty": "oct", "k": "AA"}).to_string(), Private),
+            ("for encryption", with(Algorithm::EdDsa, "use", json!("enc")), Use),
+            ("for encryption by its operations", with(Algorithm::EdDsa, "key_ops", json!(["encrypt"])), Use),
+            ("of another algorithm", with(Algorithm::Rs256, "alg", json!("PS256")), Use),
+            ("of another curve", with(Algorithm::Es256, "crv", json!("P-384")), Use),
+            ("not on the curve", with(Algorithm::Es256, "x", json!(URL_SAFE_NO_PAD.encode([1; 32]))), Key),
+            ("too short", with(Algorithm::EdDsa, "x", json!("AAAA")), Key),
+            ("RSA of 1024 bits", with(Algorithm::Rs256, "n", json!(short)), Key),
+            ("RSA with exponent 1", with(Algorithm::Rs256, "e", json!("AQ")), Key),
+            ("a member twice", r#"{"kty":"OKP","kty":"RSA"}"#.to_owned(), Malformed),
+            ("kid null", with(Algorithm::EdDsa, "kid", Value::Null), Malformed),
+            ("64 KiB", format!("{}{}", " ".repeat(BYTES_MAX), ed()), Size),
+        ] {
+            assert_eq!(PublicKeys::parse(&json).map(drop), Err(error), "{what}");
+        }
+        assert!(PublicKeys::parse(&with(Algorithm::EdDsa, "x5t", json!("ignored"))).is_ok());
+    }
+}
