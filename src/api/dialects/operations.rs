@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::refusal::Refusal;
 use super::{Call, DialectApi, Done, one_time};
-use crate::auth::login::{LoginError, SignedIn};
+use crate::auth::login::SignedIn;
 use crate::auth::register::NewAccount;
 use crate::auth::terms::{Renewal, SessionTerms};
 use crate::auth::tokens::Tokens;
@@ -62,15 +62,16 @@ impl DialectApi {
     async fn login(&self, call: &Call<'_>, it: Credentials) -> Result<Done, Refusal> {
         let terms = terms(&self.auth.terms(), call.dialect);
         let from = call.context.origin();
-        let login = async || self.auth.login_under(&terms, name(&it), it.password.expose_secret(), &from).await;
-        let mut signed_in = login().await;
-        if call.route.signs_up && matches!(signed_in, Err(LoginError::Credentials)) && self.is_unknown(&it).await? {
+        // Asked before the login: one that fails does not say whether the name was unknown, and by the time that is asked
+        // somebody may have taken it.
+        if call.route.signs_up && self.is_unknown(&it).await? {
             match self.sign_up(call, new_user(&it), true).await {
                 // Somebody was faster under this name, perhaps the same client: then it is a login like any other.
-                Err(refusal) if refusal.reason() == Reason::Conflict => signed_in = login().await,
+                Err(refusal) if refusal.reason() == Reason::Conflict => {}
                 signed_up => return signed_up,
             }
         }
+        let signed_in = self.auth.login_under(&terms, name(&it), it.password.expose_secret(), &from).await;
         let SignedIn { user, tokens } = signed_in?;
         Ok(Done { user: Some(UserValues::from(&user)), tokens: Some(tokens), ..Done::default() })
     }
