@@ -1,13 +1,16 @@
 //! The gate: from a request head to a [`Permit`], or to the reason why not.
 //!
-//! In order: the head must have one reading, a route must serve it, the caller must be known and not revoked,
-//! and the route must let them pass. Whatever cannot be checked is refused.
+//! In order: the head must have one reading, a route must serve it, within its limits (`rates`), the caller must be known
+//! and not revoked, and the route must let them pass. Whatever cannot be checked is refused.
+
+pub mod rates;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
+use jiff::Timestamp;
 
 use crate::auth::authenticate::{AuthenticateError, Authenticator};
 use crate::clock::Clock;
@@ -16,14 +19,13 @@ use crate::identity::access_token::TokenError;
 use crate::limit::{HeadTooLarge, RequestLimits};
 use crate::policy::access::{self, Access, AccessRefusal, Permit};
 use crate::policy::bearer::{self, BearerError};
+use crate::policy::cors;
 use crate::policy::head::{self, HeadError};
 use crate::policy::host::Host;
 use crate::policy::path::{Target, TargetError};
-use crate::policy::route::{NoRoute, Route, RouteTable};
+use crate::policy::rewrite::{Outgoing, Rewrite};
+use crate::policy::route::{Asked, NoRoute, Route, RouteTable};
 use crate::reason::Reason;
-
-/// What a `Host` without a port means on the listeners there are: cleartext HTTP.
-const DEFAULT_PORT: u16 = 80;
 
 /// Where a request wants to go, in the one reading that is decided on and forwarded.
 #[derive(Debug)]
@@ -32,6 +34,21 @@ pub struct Destination {
     pub host: Host,
     /// The canonical path, and the query as it will be sent.
     pub target: Target<'static>,
+}
+
+/// The route that serves a request, and as what it is sent.
+#[derive(Debug, Clone)]
+pub struct Way<'a> {
+    route: &'a Arc<Route>,
+    /// None where it is sent as it was asked for.
+    rewritten: Option<Box<Rewritten<'a>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Rewritten<'a> {
+    outgoing: Outgoing,
+    /// Another route whose rules hold for what is sent.
+    guard: Option<&'a Arc<Route>>,
 }
 
 /// Why a request is not forwarded.
@@ -47,6 +64,8 @@ pub enum Denied {
     NoRoute(NoRoute),
     /// The declared body is larger than the route allows.
     BodyTooLarge,
+    /// A limit of the route is reached; carries for how long.
+    TooMany(Duration),
     /// The credentials have no single reading.
     Bearer(BearerError),
     /// The token is not valid, or revoked, or cannot be checked.
@@ -57,60 +76,142 @@ pub enum Denied {
     Access(AccessRefusal),
 }
 
-/// Routes, limits and the authenticator: everything that a decision needs.
-pub struct Gate {
+/// What the configuration alone says about a request: no clock, no key, no store.
+#[derive(Debug)]
+pub struct Rules {
     routes: RouteTable,
     limits: RequestLimits,
+}
+
+/// The rules and the authenticator: everything that a decision needs.
+pub struct Gate {
+    rules: Rules,
     authenticator: Arc<Authenticator>,
     clock: Arc<dyn Clock>,
+}
+
+impl Rules {
+    /// The rules of these routes.
+    #[must_use]
+    pub fn new(routes: RouteTable, limits: RequestLimits) -> Self {
+        Self { routes, limits }
+    }
+
+    /// Reads the head in its one reading. `raw_target` is the request target as received; `default_port` is what a
+    /// `Host` without a port means on its connection: 80 or 443.
+    ///
+    /// # Errors
+    /// The head is too large, or open to two readings.
+    pub fn destination(&self, raw_target: &[u8], head: &Parts, default_port: u16) -> Result<Destination, Denied> {
+        self.limits.check_head(raw_target, &head.headers).map_err(Denied::TooLarge)?;
+        head::check_framing(&head.method, head.version, &head.headers).map_err(Denied::Head)?;
+        let host = head::host(&head.uri, &head.headers, default_port).map_err(Denied::Head)?;
+        let target = Target::parse(raw_target, &host).map_err(Denied::Target)?.into_owned();
+        Ok(Destination { host, target })
+    }
+
+    /// Finds the route that serves the request, and what it will be sent as. Everything after is decided on that.
+    ///
+    /// # Errors
+    /// Nothing serves it, or it would be sent as something that has no single reading.
+    pub fn way(&self, destination: &Destination, head: &Parts) -> Result<Way<'_>, Denied> {
+        let asked = asked(destination, head);
+        let route = self.routes.find(&destination.host, &destination.target.path(), &asked).map_err(Denied::NoRoute)?;
+        check_declared_length(route, head)?;
+        let rewrite = route.filters.as_ref().and_then(|filters| filters.rewrite.as_ref());
+        let rewritten = rewrite.map(|rewrite| self.rewritten(route, rewrite, destination, &asked)).transpose()?;
+        Ok(Way { route, rewritten })
+    }
+
+    /// The rules of the route that answers a preflight, as fields of the answer; none if it is a request like any other.
+    #[must_use]
+    pub fn preflight(&self, destination: &Destination, head: &Parts) -> Option<HeaderMap> {
+        if head.method != Method::OPTIONS || !self.routes.has_cors() {
+            return None;
+        }
+        let method = Method::from_bytes(cors::preflight(&head.method, &head.headers)?.as_bytes()).ok()?;
+        let route = self.routes.preflight(&destination.host, &destination.target.path(), &method)?;
+        let rules = route.filters.as_ref()?.cors.as_ref()?;
+        Some(rules.preflight_fields(&head.headers, &route.methods))
+    }
+
+    /// Decides whether `caller` may go that way; `now` is asked for where a route asks for a recent password.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn decide(&self, way: &Way<'_>, caller: Option<Arc<Caller>>, now: impl Fn() -> Timestamp) -> Result<Permit, Denied> {
+        let Some(rewritten) = &way.rewritten else {
+            return access::decide(Arc::clone(way.route), caller, now).map_err(Denied::Access);
+        };
+        if let Some(guard) = rewritten.guard {
+            access::decide(Arc::clone(guard), caller.clone(), &now).map_err(Denied::Access)?;
+        }
+        let permit = access::decide(Arc::clone(way.route), caller, now).map_err(Denied::Access)?;
+        Ok(permit.sent_as(rewritten.outgoing.clone()))
+    }
+
+    fn rewritten(
+        &self,
+        route: &Arc<Route>,
+        rewrite: &Rewrite,
+        Destination { host, target }: &Destination,
+        asked: &Asked<'_>,
+    ) -> Result<Box<Rewritten<'_>>, Denied> {
+        let outgoing = rewrite.apply(&route.path, target, host).map_err(Denied::Target)?;
+        let (sent_to, sent) = (outgoing.host.as_ref().unwrap_or(host), outgoing.target.as_ref().unwrap_or(target));
+        let guard = self.routes.guard(route, [host, sent_to], &sent.path(), asked).map_err(Denied::NoRoute)?;
+        Ok(Box::new(Rewritten { outgoing, guard }))
+    }
 }
 
 impl Gate {
     /// A gate over these routes.
     #[must_use]
     pub fn new(routes: RouteTable, limits: RequestLimits, authenticator: Arc<Authenticator>, clock: Arc<dyn Clock>) -> Self {
-        Self { routes, limits, authenticator, clock }
+        Self { rules: Rules::new(routes, limits), authenticator, clock }
     }
 
-    /// Reads the head in its one reading. `raw_target` is the request target as received.
+    /// Reads the head in its one reading: [`Rules::destination`].
     ///
     /// # Errors
     /// The head is too large, or open to two readings.
-    pub fn destination(&self, raw_target: &[u8], head: &Parts) -> Result<Destination, Denied> {
-        self.limits.check_head(raw_target, &head.headers).map_err(Denied::TooLarge)?;
-        head::check_framing(&head.method, head.version, &head.headers).map_err(Denied::Head)?;
-        let host = head::host(&head.uri, &head.headers, DEFAULT_PORT).map_err(Denied::Head)?;
-        let target = Target::parse(raw_target, &host).map_err(Denied::Target)?.into_owned();
-        Ok(Destination { host, target })
+    pub fn destination(&self, raw_target: &[u8], head: &Parts, default_port: u16) -> Result<Destination, Denied> {
+        self.rules.destination(raw_target, head, default_port)
+    }
+
+    /// Finds the route that serves the request: [`Rules::way`].
+    ///
+    /// # Errors
+    /// Nothing serves it, or it would be sent as something that has no single reading.
+    pub fn way(&self, destination: &Destination, head: &Parts) -> Result<Way<'_>, Denied> {
+        self.rules.way(destination, head)
+    }
+
+    /// What answers a preflight: [`Rules::preflight`].
+    #[must_use]
+    pub fn preflight(&self, destination: &Destination, head: &Parts) -> Option<HeaderMap> {
+        self.rules.preflight(destination, head)
     }
 
     /// Decides whether the request may be forwarded.
     ///
     /// # Errors
     /// Why it is refused. Nothing may reach an upstream then.
-    pub async fn admit(&self, destination: &Destination, head: &Parts) -> Result<Permit, Denied> {
-        let route = self.route(destination, head)?;
-        let caller = self.caller(route, head).await?;
-        access::decide(Arc::clone(route), caller, || self.clock.now()).map_err(Denied::Access)
+    pub async fn admit(&self, way: &Way<'_>, head: &Parts) -> Result<Permit, Denied> {
+        let caller = self.caller(way, head).await?;
+        self.rules.decide(way, caller, || self.clock.now())
     }
 
     /// Decides the same about a request whose caller was recognised by other means than its access token alone.
     ///
     /// # Errors
     /// Why it is refused. Nothing may reach an upstream then.
-    pub fn admit_as(&self, caller: Arc<Caller>, destination: &Destination, head: &Parts) -> Result<Permit, Denied> {
-        let route = self.route(destination, head)?;
-        access::decide(Arc::clone(route), Some(caller), || self.clock.now()).map_err(Denied::Access)
+    pub fn admit_as(&self, caller: Arc<Caller>, way: &Way<'_>) -> Result<Permit, Denied> {
+        self.rules.decide(way, Some(caller), || self.clock.now())
     }
 
-    fn route(&self, destination: &Destination, head: &Parts) -> Result<&Arc<Route>, Denied> {
-        let route = self.routes.find(&destination.host, &destination.target.path(), &head.method).map_err(Denied::NoRoute)?;
-        check_declared_length(route, head)?;
-        Ok(route)
-    }
-
-    async fn caller(&self, route: &Route, head: &Parts) -> Result<Option<Arc<Caller>>, Denied> {
-        if route.access == Access::Public {
+    async fn caller(&self, way: &Way<'_>, head: &Parts) -> Result<Option<Arc<Caller>>, Denied> {
+        if !way.looks_at_tokens() {
             return Ok(None);
         }
         match bearer::extract(&head.headers).map_err(Denied::Bearer)? {
@@ -118,6 +219,23 @@ impl Gate {
             None => Ok(None),
         }
     }
+}
+
+impl<'a> Way<'a> {
+    /// The route.
+    #[must_use]
+    pub fn route(&self) -> &'a Arc<Route> {
+        self.route
+    }
+
+    fn looks_at_tokens(&self) -> bool {
+        let guarded = || self.rewritten.as_ref()?.guard.filter(|guard| guard.access != Access::Public);
+        self.route.access != Access::Public || guarded().is_some()
+    }
+}
+
+fn asked<'a>(destination: &'a Destination, head: &'a Parts) -> Asked<'a> {
+    Asked { method: &head.method, headers: &head.headers, query: destination.target.query() }
 }
 
 /// Refuses a body that announces itself as too large before any of it is read; one that does not is counted
@@ -139,7 +257,9 @@ impl Denied {
             Self::Head(_) | Self::Target(_) | Self::Bearer(BearerError::Repeated) => Reason::Malformed,
             Self::NoRoute(NoRoute::NotFound) => Reason::NotFound,
             Self::NoRoute(NoRoute::MethodNotAllowed(_)) => Reason::MethodNotAllowed,
+            Self::NoRoute(NoRoute::Repeated) => Reason::Malformed,
             Self::BodyTooLarge => Reason::BodyTooLarge,
+            Self::TooMany(_) => Reason::TooMany,
             Self::Bearer(BearerError::Malformed | BearerError::TooLong) => Reason::BadToken,
             Self::Authenticate(error) => error.reason(),
             Self::NotRevived(reason) => *reason,
@@ -160,6 +280,12 @@ impl Denied {
     #[must_use]
     pub fn max_age(&self) -> Option<Duration> {
         if let Self::Access(AccessRefusal::TooLongAgo(max_age)) = self { Some(*max_age) } else { None }
+    }
+
+    /// When to come back; none for any other refusal than too many requests.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::TooMany(retry_after) = self { Some(*retry_after) } else { None }
     }
 
     /// What exactly was wrong with the token: for the log, never for the client.

@@ -17,12 +17,16 @@ pub mod revocation;
 
 pub mod mail;
 
+pub mod issuers;
+
 pub mod auth;
 
 pub mod admission;
 pub mod forwarding;
 
 pub mod api;
+
+pub mod tls;
 
 pub mod proxy;
 

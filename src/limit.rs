@@ -1,7 +1,8 @@
 //! Limits as pure rules: what is too large is refused before any work is done for it, and what is tried too often
-//! (`attempts`) is refused until later.
+//! (`attempts`, `rate`) is refused until later.
 
 pub mod attempts;
+pub mod rate;
 
 /// Sizes beyond which a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -66,6 +66,8 @@ reasons! {
     NotFound = "not_found", NOT_FOUND, "Nothing is served here";
     /// The path is served, this method is not.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
+    /// The connection is for another host than the request (RFC 9110 §15.5.20).
+    Misdirected = "misdirected", MISDIRECTED_REQUEST, "This connection is for another host";
     /// A method outside the gateway's list, on any route.
     MethodUnknown = "method_unknown", NOT_IMPLEMENTED, "The method is not implemented";
     /// The client did not send what it began within the deadline.
@@ -84,6 +86,10 @@ reasons! {
     RevocationUnknown = "revocation_unknown", SERVICE_UNAVAILABLE, "Revocation cannot be checked right now";
     /// A store that this operation needs cannot be reached, or the gateway is overloaded.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable";
+    /// The upstream has as many requests as it may have; refused without waiting.
+    UpstreamBusy = "upstream_busy", SERVICE_UNAVAILABLE, "The upstream has enough to do";
+    /// No server of the upstream is well; refused without trying.
+    UpstreamUnhealthy = "upstream_unhealthy", SERVICE_UNAVAILABLE, "The upstream is not well";
     /// The upstream could not be connected to.
     UpstreamUnreachable = "upstream_unreachable", BAD_GATEWAY, "The upstream cannot be reached";
     /// The upstream's answer was not valid HTTP, or broke off.

@@ -35,14 +35,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("revocation", &["identity", "store!", "clock", "telemetry"]),
     // Letters wait as stores are waited for.
     ("mail", &["identity", "store::backoff", "clock", "telemetry"]),
+    ("issuers", &["identity", "clock", "telemetry"]),
     // A link with a token in it looks the same in our mail and in a dialect's.
-    ("auth", &["identity", "store!", "revocation", "mail", "clock", "limit", "reason", "dialect::Link"]),
+    ("auth", &["identity", "store!", "revocation", "mail", "issuers", "clock", "limit", "reason", "dialect::Link"]),
+    ("tls", &[]),
     ("forwarding", &["identity", "policy", "client_addr", "reason"]),
     ("dialect", &["identity", "policy", "limit", "reason"]),
     // The checks of the language are the language's; the file only says where a fault is written.
     ("config", &["identity", "policy", "dialect", "mail", "limit", "client_addr", "reason"]),
     // rank 3
-    ("admission", &["identity", "policy", "auth", "limit", "client_addr", "clock", "reason"]),
+    ("admission", &["identity", "policy", "auth", "store!", "limit", "client_addr", "clock", "reason"]),
     // One rule says what a bearer token looks like, in whichever head it comes.
     ("api", &["identity", "auth", "dialect", "client_addr", "reason", "policy::bearer"]),
     // rank 4
@@ -57,6 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "policy",
             "limit",
             "client_addr",
+            "tls",
             "telemetry",
             "clock",
             "reason",
@@ -74,11 +77,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const SPOKEN_ONLY_IN: &[(&str, &[&str])] = &[
     ("pingora", &["proxy", "app"]),
     ("pingora_timeout", &["proxy"]),
+    ("tokio_rustls", &["proxy"]),
+    ("x509_parser", &["tls"]),
+    ("ppp", &["proxy"]),
     ("sea_orm", &["store::sql"]),
     ("sea_orm_migration", &["store::sql"]),
     ("redis", &["store::redis"]),
     ("axum", &["api", "admin", "app", "proxy::api_calls"]),
     ("prometheus", &["telemetry"]),
+    ("reqwest", &["issuers"]),
+    ("webpki_roots", &["issuers"]),
     ("lettre", &["mail"]),
     ("minijinja", &["mail"]),
     ("jsonwebtoken", &["identity"]),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portcullis::config::{self, Environment, Source};
 use portcullis::reason::Reason;
-use portcullis::telemetry::labels::{CheckMode, CheckVerdict, Outcome};
+use portcullis::telemetry::labels::{CheckMode, CheckVerdict, JwksState, Outcome};
 use portcullis::telemetry::metrics::Metrics;
 use serde::Deserialize as _;
 use walkdir::WalkDir;
@@ -142,7 +142,10 @@ fn metrics() -> BTreeSet<String> {
     let metrics = Metrics::new();
     metrics.route("orders").ended(Outcome::Forwarded);
     metrics.upstream("app").answered(Duration::ZERO);
+    metrics.certificate_expires("example", 0);
+    metrics.servers("app").ejected();
     metrics.revocation(CheckMode::Strict).checked(CheckVerdict::Live, Duration::ZERO);
+    metrics.jwks("corp").is(JwksState::Fresh, None);
     let text = metrics.encode();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()

@@ -22,6 +22,8 @@ mod database_outages;
 mod one_time;
 #[path = "store_conformance/outages.rs"]
 mod outages;
+#[path = "store_conformance/rates.rs"]
+mod rates;
 #[path = "store_conformance/revoked_set.rs"]
 mod revoked_set;
 #[path = "store_conformance/schema.rs"]

@@ -156,6 +156,14 @@ mod tests {
     }
 
     #[test]
+    fn a_body_in_another_encoding_is_malformed() {
+        let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for body in [utf16(r#"{"name":"a"}"#), utf16("\u{feff}{\"name\":\"a\"}"), b"{\"name\":\"\xe4\"}".to_vec()] {
+            assert_eq!(parse::<Pet>(&body).expect_err("no UTF-8").reason(), Reason::Malformed, "{body:?}");
+        }
+    }
+
+    #[test]
     fn a_body_with_other_fields_than_asked_for_is_invalid() {
         let nested = format!(r#"{{"other":{}"#, "[".repeat(100_000));
         for body in

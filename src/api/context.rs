@@ -66,6 +66,8 @@ impl FromRequestParts<Arc<Api>> for Authenticated {
             Credential::Client | Credential::ApiKey => {
                 Err(Problem::new(Reason::Forbidden).with_detail("this is for users in a session, not for clients and api keys"))
             }
+            Credential::Foreign => Err(Problem::new(Reason::Forbidden)
+                .with_detail("this is for accounts of this gateway, not for those of other issuers")),
         }
     }
 }

@@ -139,10 +139,13 @@ fn operation_id(method: &str, path: &str) -> String {
 fn refusals() -> Map<String, Value> {
     let mut by_status = BTreeMap::<StatusCode, Vec<Reason>>::new();
     // Upstreams have no part in this API.
-    let upstreams = |status| matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
+    let upstreams = |reason: Reason| {
+        matches!(reason.status(), StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT)
+            || matches!(reason, Reason::UpstreamBusy | Reason::UpstreamUnhealthy)
+    };
     // A method that an operation does not have is no request for it.
     let methods = |status| matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
-    for reason in Reason::ALL.iter().filter(|reason| !upstreams(reason.status()) && !methods(reason.status())) {
+    for reason in Reason::ALL.iter().filter(|reason| !upstreams(**reason) && !methods(reason.status())) {
         by_status.entry(reason.status()).or_default().push(*reason);
     }
     by_status.iter().map(|(status, reasons)| (name(*status), refusal(*status, reasons))).collect()

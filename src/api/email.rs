@@ -36,7 +36,7 @@ pub(super) async fn send(State(api): Shared, Authenticated(caller): Authenticate
 /// Verifies the address that a link was mailed to, while it is its user's.
 #[utoipa::path(
     post, path = "/email/verify", tag = "one-time tokens", request_body = Option<VerifyEmailRequest>,
-    responses((status = 204, description = "The address is verified"), Refusal)
+    responses((status = 204, description = "The address is verified"), Refusal, TooMany)
 )]
 pub(super) async fn verify(
     State(api): Shared,

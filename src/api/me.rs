@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::body::{self, Json};
-use super::context::Authenticated;
+use super::context::{Authenticated, RequestContext};
 use super::document::{NotFound, Refusal};
 use super::problem::Problem;
 use super::register::UserBody;
@@ -46,8 +46,9 @@ pub(super) async fn show(State(api): Shared, Authenticated(caller): Authenticate
 )]
 pub(super) async fn change(
     State(api): Shared,
+    context: RequestContext,
     Authenticated(caller): Authenticated,
     Json(patch): Json<ProfilePatch>,
 ) -> Result<axum::Json<UserBody>, Problem> {
-    Ok(axum::Json(api.auth.change_names(&caller, patch.into()).await?.into()))
+    Ok(axum::Json(api.auth.change_names(&caller, patch.into(), &context.origin()).await?.into()))
 }

@@ -123,6 +123,13 @@ fn endpoints(prefix: &str) -> OpenApiRouter<Arc<Api>> {
     root.nest(prefix, api).routes(routes!(discovery::jwks)).routes(routes!(oauth::metadata::metadata))
 }
 
+/// Whether the gateway itself answers this canonical path, its API being under `prefix`.
+#[must_use]
+pub fn serves(prefix: &str, path: &str) -> bool {
+    let under_prefix = path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    under_prefix || matches!(path, "/.well-known/jwks.json" | "/.well-known/oauth-authorization-server")
+}
+
 /// The API as a service. Requests must carry a [`context::RequestContext`] as an extension.
 pub fn router(auth: Arc<Auth>, authenticator: Arc<Authenticator>, settings: ApiSettings) -> Router {
     let (router, document) = endpoints(&settings.prefix).split_for_parts();

@@ -12,7 +12,7 @@ use super::Shared;
 use super::body::{self, Json};
 use super::context::RequestContext;
 use super::cookie;
-use super::document::Refusal;
+use super::document::{Refusal, TooMany};
 use super::problem::Problem;
 use crate::reason::Reason;
 
@@ -43,7 +43,7 @@ pub(super) struct RedeemedBody {
     responses(
         (status = 200, description = "What the ticket is good for", body = RedeemedBody,
          headers(("Set-Cookie" = String, description = "The ticket: `__Host-portcullis-ticket`"))),
-        Refusal,
+        Refusal, TooMany,
     )
 )]
 pub(super) async fn redeem(

@@ -10,7 +10,7 @@ use super::Shared;
 use super::body::{self, Json};
 use super::context::RequestContext;
 use super::cookie::{Ticket, UsedTicket};
-use super::document::{Forbidden, Refusal};
+use super::document::{Forbidden, Refusal, TooMany};
 use super::problem::Problem;
 use crate::auth::mail::Enclosure;
 use crate::auth::password_reset::Forgetful;
@@ -38,14 +38,14 @@ pub(super) struct ResetRequest {
 /// Has a link for a new password mailed to this address, if it is a user's. The answer is the same if it is not.
 #[utoipa::path(
     post, path = "/password/forgot", tag = "one-time tokens", request_body = ForgotRequest,
-    responses((status = 202, description = "If there is such a user, a mail is on its way"), Refusal, Forbidden)
+    responses((status = 202, description = "If there is such a user, a mail is on its way"), Refusal, Forbidden, TooMany)
 )]
 pub(super) async fn forgot(
     State(api): Shared,
     context: RequestContext,
     Json(request): Json<ForgotRequest>,
 ) -> Result<StatusCode, Problem> {
-    api.auth.request_password_reset(Forgetful::Email(request.email), Enclosure::default(), context.origin())?;
+    api.auth.request_password_reset(Forgetful::Email(request.email), Enclosure::default(), context.origin()).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn forgot(
 /// user, and signs nobody in.
 #[utoipa::path(
     post, path = "/password/reset", tag = "one-time tokens", request_body = ResetRequest,
-    responses((status = 204, description = "Changed; no earlier token of the user is accepted any more"), Refusal)
+    responses((status = 204, description = "Changed; no earlier token of the user is accepted any more"), Refusal, TooMany)
 )]
 pub(super) async fn reset(
     State(api): Shared,

@@ -101,6 +101,12 @@ impl Problem {
         Self { challenge: Some(challenge.into()), ..Self::new(Reason::Reauthenticate) }
     }
 
+    /// Too many requests: so long until one may pass again.
+    #[must_use]
+    pub fn too_many(retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(Reason::TooMany) }
+    }
+
     /// Fields break rules.
     #[must_use]
     pub fn invalid(errors: Vec<FieldError>) -> Self {

@@ -24,16 +24,23 @@ pub(super) struct DrainTimes {
     pub(super) delay: Duration,
     /// Finishing what is in flight.
     pub(super) timeout: Duration,
+    /// Whether nobody has asked for the end yet, so that the first signal only asks for what is happening already.
+    pub(super) deaf: bool,
 }
 
-/// Tells pingora to close its listeners when `stop` is cancelled.
-pub(super) struct StopAccepting(pub(super) CancellationToken);
+/// Tells pingora to close its listeners when `stop` is cancelled, and to hand them over first when `hand_over` is.
+pub(super) struct StopAccepting {
+    pub(super) stop: CancellationToken,
+    pub(super) hand_over: CancellationToken,
+}
 
 #[async_trait]
 impl ShutdownSignalWatch for StopAccepting {
     async fn recv(&self) -> ShutdownSignal {
-        self.0.cancelled().await;
-        ShutdownSignal::GracefulTerminate
+        tokio::select! {
+            () = self.stop.cancelled() => ShutdownSignal::GracefulTerminate,
+            () = self.hand_over.cancelled() => ShutdownSignal::GracefulUpgrade,
+        }
     }
 }
 
@@ -81,9 +88,15 @@ pub(super) async fn drain(
         // Requests that take longer than promised are cut off: the orchestrator would do it less gently.
         drop(tokio::time::timeout(times.timeout, nothing_left).await);
     };
+    let impatience = async {
+        if times.deaf {
+            signals.next().await;
+        }
+        signals.next().await
+    };
     tokio::select! {
         () = finish => {}
-        signal = signals.next() => tracing::warn!(signal, "second signal: stopping at once"),
+        signal = impatience => tracing::warn!(signal, "second signal: stopping at once"),
     }
     stop_accepting.cancel();
     metrics.in_flight()

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
 use super::settings;
+use crate::admission::rates::RateLimiter;
 use crate::auth::authenticate::{ApiKeyParts, Authenticator};
 use crate::auth::hashing::{Hasher, WatchHashing};
 use crate::auth::throttle::Throttle;
@@ -21,9 +22,9 @@ use crate::mail::{Mailer, NoMail};
 use crate::revocation::Revocations;
 use crate::store::key_file::{self, KeyFile};
 use crate::store::memory::MemorySet;
-use crate::store::redis::{RedisCounters, RedisSet, Stopwatch};
+use crate::store::redis::{RedisCounters, RedisRates, RedisSet, Stopwatch};
 use crate::store::sql::SqlStore;
-use crate::store::{ApiKeys, AuditLog, Clients, Counters, OneTimeTokens, Probe, RevokedSet, Sessions, StoreError};
+use crate::store::{ApiKeys, AuditLog, Clients, Counters, OneTimeTokens, Probe, RevokedSet, Sessions, SharedRates, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Tokens whose verification is remembered; each costs about a kilobyte.
@@ -47,6 +48,8 @@ pub struct Services {
     pub clients: Arc<dyn Clients>,
     /// The revoked set and its record.
     pub revocations: Arc<Revocations>,
+    /// Counts for the rate limits of routes, whatever configuration they are in.
+    pub rates: Arc<RateLimiter>,
     /// Verifies access tokens.
     pub authenticator: Arc<Authenticator>,
     /// What must answer before the gateway is ready.
@@ -78,8 +81,10 @@ impl Services {
             None => Arc::new(MemorySet::default()),
         };
         let counters = redis.as_ref().map(|redis| Arc::new(RedisCounters::beside(redis)) as Arc<dyn Counters>);
+        let rates = redis.as_ref().map(|redis| Arc::new(RedisRates::beside(redis)) as Arc<dyn SharedRates>);
         let throttle = Arc::new(Throttle::new(counters, Arc::clone(&clock), settings::throttle(config)));
         let deadline = config.revocation.as_ref().map_or(Duration::ZERO, |redis| redis.deadline);
+        let rates = Arc::new(RateLimiter::new(rates, deadline, Arc::clone(&clock)));
         let mode = settings::revocation_mode(config);
         let revocations = Revocations::new(set, sql.clone(), deadline, Arc::clone(&clock), mode);
         let revocations = Arc::new(revocations.counted_by(Arc::clone(metrics)));
@@ -125,6 +130,7 @@ impl Services {
             api_keys: sql.clone(),
             clients: sql,
             revocations,
+            rates,
             authenticator,
             probes,
             ring,

@@ -23,10 +23,13 @@ use crate::mail::files::Files;
 use crate::mail::outbox::{OutboxSettings, Transport};
 use crate::mail::smtp::{Smtp, Wire};
 use crate::policy::route::RouteTable;
-use crate::proxy::{ApiCalls, DownstreamTimeouts, ProxyParts, RequestIds, ServerSettings, UpstreamSettings, Upstreams};
+use crate::proxy::{
+    ApiCalls, DownstreamTimeouts, EntranceParts, Listener, Protocol, ProxyParts, RequestIds, SecureParts, Upstreams,
+};
 use crate::revocation::Mode;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::{self, CertificateFiles, Certificates, ClientCertificates, ClientName, TlsSettings};
 
 pub(super) fn token_policy(config: &Config) -> TokenPolicy {
     let auth = &config.auth;
@@ -115,27 +118,6 @@ fn assertion_audiences(config: &Config) -> Vec<Box<str>> {
     [config.auth.issuer.clone()].into_iter().chain(endpoint).map(Into::into).collect()
 }
 
-pub(super) fn upstreams(config: &Config) -> Vec<UpstreamSettings> {
-    let servers = |upstream: &config::Upstream| {
-        let server = |server: &config::UpstreamServer| ServerSettings {
-            host: server.host.clone(),
-            port: server.port,
-            tls_name: server.tls_name.clone(),
-        };
-        upstream.servers.iter().map(server).collect()
-    };
-    let settings = |upstream: &config::Upstream| UpstreamSettings {
-        name: Arc::clone(&upstream.name),
-        servers: servers(upstream),
-        connect_timeout: upstream.connect_timeout,
-        read_timeout: upstream.read_timeout,
-        write_timeout: upstream.write_timeout,
-        idle_timeout: upstream.idle_timeout,
-        retry: upstream.retries > 0,
-    };
-    config.upstreams.iter().map(settings).collect()
-}
-
 pub(super) fn revocation_mode(config: &Config) -> Mode {
     if config.revocation.is_some() { Mode::Strict } else { Mode::Embedded }
 }
@@ -151,10 +133,83 @@ fn forwarding(config: &Config) -> anyhow::Result<ForwardingSettings> {
         scopes: name(&names.scopes)?,
         session: name(&names.session)?,
         issuer: name(&names.issuer)?,
+        client_certificate: name(&names.client_certificate)?,
     };
     let cookies = config.dialects.iter().flat_map(|dialect| dialect.cookie_names());
     let own_cookies = cookies.map(Into::into).collect();
     Ok(ForwardingSettings { identity_headers, issuer: config.auth.issuer.as_str().into(), own_cookies })
+}
+
+/// What every configuration of this process is served with.
+pub(super) struct Shared {
+    pub(super) access_log: AccessLog,
+    pub(super) metrics: Arc<Metrics>,
+    /// Set when connections are no longer to be kept alive.
+    pub(super) draining: Arc<AtomicBool>,
+    /// Set when the gateway is about to stop and nobody takes its place.
+    pub(super) stopping: Arc<AtomicBool>,
+    ids: Arc<RequestIds>,
+}
+
+impl Shared {
+    pub(super) fn new(access_log: AccessLog, metrics: Arc<Metrics>) -> Self {
+        let mut process = [0; 8];
+        SystemEntropy.fill(&mut process);
+        let ids = Arc::new(RequestIds::new(u64::from_be_bytes(process)));
+        Self { access_log, metrics, draining: Arc::default(), stopping: Arc::default(), ids }
+    }
+}
+
+/// Where certificates and their keys are.
+pub(super) fn certificates(config: &Config) -> Vec<CertificateFiles> {
+    let files = |certificate: &config::Certificate| CertificateFiles {
+        name: certificate.name.clone(),
+        certificate: certificate.certificate.clone(),
+        key: certificate.key.clone(),
+        hosts: certificate.hosts.clone(),
+    };
+    config.server.tls.iter().flat_map(|tls| &tls.certificates).map(files).collect()
+}
+
+/// How listeners speak TLS.
+pub(super) fn tls(tls: &config::Tls) -> anyhow::Result<TlsSettings> {
+    let believed = |clients: &config::TlsClients| {
+        let path = clients.authorities.display();
+        let authorities = std::fs::read(&clients.authorities).with_context(|| format!("{path} cannot be read"))?;
+        anyhow::Ok(ClientCertificates { authorities, required: clients.required })
+    };
+    Ok(TlsSettings { tls13_only: tls.tls13_only, clients: tls.clients.as_ref().map(believed).transpose()? })
+}
+
+/// What happens before HTTP.
+pub(super) fn entrances(config: &Config, certificates: Arc<Certificates>) -> anyhow::Result<EntranceParts> {
+    let listener = |listener: &config::Listener| Listener {
+        address: listener.address,
+        protocol: match listener.protocol {
+            config::Protocol::Http => Protocol::Http,
+            config::Protocol::Https => Protocol::Https,
+            config::Protocol::Redirect => Protocol::Redirect,
+        },
+        proxy_protocol: listener.proxy_protocol,
+    };
+    let secure = |settings: &config::Tls| {
+        let hsts = settings.hsts.as_deref().map(http::HeaderValue::from_str).transpose();
+        anyhow::Ok(SecureParts {
+            config: Arc::new(tls::server_config(&tls(settings)?, Arc::clone(&certificates))?),
+            certificates: Arc::clone(&certificates),
+            https_port: settings.https_port,
+            hsts: hsts.context("`server.tls.hsts` cannot be a header")?,
+            client_name: match settings.clients.as_ref().map(|clients| clients.identity) {
+                Some(config::ClientIdentity::AlternativeNames) => ClientName::AlternativeNames,
+                Some(config::ClientIdentity::Subject) | None => ClientName::Subject,
+            },
+        })
+    };
+    Ok(EntranceParts {
+        listeners: config.server.listeners.iter().map(listener).collect(),
+        secure: config.server.tls.as_ref().map(secure).transpose().context("cannot set up `server.tls`")?,
+        handshake_timeout: config.server.handshake_timeout,
+    })
 }
 
 /// Everything that the proxy is made of. Called on the application's runtime, on which the API will run.
@@ -162,9 +217,7 @@ pub(super) fn proxy_parts(
     config: &Config,
     services: &Services,
     upstreams: Arc<Upstreams>,
-    access_log: Option<AccessLog>,
-    metrics: &Arc<Metrics>,
-    draining: &Arc<AtomicBool>,
+    shared: &Shared,
 ) -> anyhow::Result<ProxyParts> {
     let routes = RouteTable::new(config.routes.clone()).context("two routes match the same requests")?;
     let forwarding = Arc::new(Forwarding::new(forwarding(config)?)?);
@@ -181,11 +234,10 @@ pub(super) fn proxy_parts(
     let router = api::router(Arc::clone(&services.auth), Arc::clone(&services.authenticator), api);
     let dialects = Arc::new(DialectApi::new(Arc::clone(&services.auth), Arc::clone(&services.authenticator)));
     let runtime = tokio::runtime::Handle::current();
-    let mut process = [0; 8];
-    SystemEntropy.fill(&mut process);
     Ok(ProxyParts {
         dialects: config.dialects.clone(),
         gate: Gate::new(routes, config.server.limits, Arc::clone(&services.authenticator), Arc::clone(&services.clock)),
+        rates: Arc::clone(&services.rates),
         forwarding,
         route_names: config.routes.iter().map(|route| (route.name.clone(), Arc::clone(&route.upstream))).collect(),
         upstreams,
@@ -198,9 +250,9 @@ pub(super) fn proxy_parts(
         },
         trusted_proxies: config.server.trusted_proxies.clone(),
         clock: Arc::clone(&services.clock),
-        ids: Arc::new(RequestIds::new(u64::from_be_bytes(process))),
-        metrics: Arc::clone(metrics),
-        access_log,
-        draining: Arc::clone(draining),
+        ids: Arc::clone(&shared.ids),
+        metrics: Arc::clone(&shared.metrics),
+        access_log: config.telemetry.access_log.then(|| shared.access_log.clone()),
+        draining: Arc::clone(&shared.draining),
     })
 }

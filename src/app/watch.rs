@@ -1,4 +1,4 @@
-//! What runs beside the requests: rebuilding the revoked set, resolving upstream names, noticing new keys.
+//! What runs beside the requests: rebuilding the revoked set, what is known of upstreams, noticing new keys.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,12 +8,10 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::Services;
-use crate::admin::Reload;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::signing_keys::KeyRing;
-use crate::proxy::Upstreams;
-use crate::revocation::Revocations;
+use crate::proxy::Live;
 use crate::store::{ApiKeys, AuditLog, Clients, OneTimeTokens, Sessions, key_file};
 
 /// How often the key file is looked at.
@@ -30,10 +28,10 @@ const KEEP_ENDED_API_KEYS: Duration = Duration::from_secs(90 * 24 * 3600);
 const KEEP_ASSERTIONS: Duration = Duration::from_secs(60);
 
 /// Starts every background task; each ends when `until` is cancelled.
-pub(super) fn start(services: &Services, config: &Config, upstreams: &Arc<Upstreams>, until: &CancellationToken) {
+pub(super) fn start(services: &Services, config: &Config, live: &Live, until: &CancellationToken) {
     tokio::spawn(Arc::clone(&services.revocations).maintain(until.clone()));
-    let upstreams = Arc::clone(upstreams);
-    tokio::spawn(until.clone().run_until_cancelled_owned(async move { upstreams.keep_resolving().await }));
+    let live = live.clone();
+    tokio::spawn(until.clone().run_until_cancelled_owned(async move { live.maintain_upstreams().await }));
     let keys = watch_keys(config.auth.keys.clone(), Arc::clone(&services.ring));
     tokio::spawn(until.clone().run_until_cancelled_owned(keys));
     let purging = purge_sessions(Arc::clone(&services.sessions), Arc::clone(&services.clock));
@@ -125,24 +123,6 @@ async fn watch_keys(path: PathBuf, ring: Arc<ArcSwap<KeyRing>>) {
 
 async fn modified(path: &std::path::Path) -> Option<SystemTime> {
     tokio::fs::metadata(path).await.and_then(|metadata| metadata.modified()).ok()
-}
-
-/// Reads revocations again on an operator's order.
-pub(super) struct Rereader {
-    revocations: Arc<Revocations>,
-}
-
-impl Rereader {
-    pub(super) fn new(services: &Services) -> Self {
-        Self { revocations: Arc::clone(&services.revocations) }
-    }
-}
-
-#[async_trait::async_trait]
-impl Reload for Rereader {
-    async fn reload_revocations(&self) -> Result<(), String> {
-        self.revocations.follow_now().await.map_err(|error| error.to_string())
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! A key has its owner's roles at the time of use and its own scopes. It outlives a password change and a logout
 //! everywhere, which are about sessions; it works no more once it is revoked or expired, or its owner is disabled or
-//! deleted.
+//! deleted, or turns out to be another one than whoever made it (see `password_reset`).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -151,6 +151,19 @@ impl Auth {
         let ended = self.api_keys.revoke(user, id, &self.ending(self.now(), Vec::new())).await.map_err(Outage::from)?;
         self.publish(&ended.ok_or(ApiKeyError::NoSuchKey)?).await?;
         self.audit(Event::by(Kind::ApiKeyRevoked, by).about(user).with("key", id.to_string())).await;
+        Ok(())
+    }
+
+    /// Revokes every key of a user. Those that are revoked count, too: a retry publishes what the first try could only
+    /// record.
+    pub(super) async fn end_api_keys(&self, user: UserId, by: &Actor) -> Result<(), Outage> {
+        for key in self.api_keys.list(user).await? {
+            let ended = self.api_keys.revoke(user, key.id, &self.ending(self.now(), Vec::new())).await?;
+            self.publish(&ended.unwrap_or_default()).await?;
+            if key.revoked_at.is_none() {
+                self.audit(Event::by(Kind::ApiKeyRevoked, by).about(user).with("key", key.id.to_string())).await;
+            }
+        }
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use super::outage::Outage;
 use super::{AGENT_BYTES_MAX, Auth, Origin};
 use crate::identity::Caller;
 use crate::identity::session::SessionId;
-use crate::identity::user::UserId;
+use crate::identity::user::{Email, UserId};
 use crate::store::{AuditEvent, Page};
 
 /// An event as it was written, and which of them to list: what `api` sees of the store.
@@ -80,7 +80,7 @@ words! {
         UserAdded = "user_added",
         /// A user was taken over from another system.
         UserImported = "user_imported",
-        /// An administrator changed a user's names.
+        /// A user's names were changed, by themselves or by an administrator.
         UserChanged = "user_changed",
         /// A user may no longer sign in.
         UserDisabled = "user_disabled",
@@ -131,7 +131,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    const OPERATOR: &str = "operator";
+    pub(super) const OPERATOR: &str = "operator";
 
     /// Whoever has the command line.
     #[must_use]
@@ -144,6 +144,11 @@ impl Actor {
     pub fn is_operator(&self) -> bool {
         // No user's id reads like this.
         self.name == Self::OPERATOR
+    }
+
+    /// The user with this id, who has shown no token of a session.
+    pub(super) fn user(id: UserId, from: &Origin) -> Self {
+        Self { name: id.to_string(), session: None, from: from.clone() }
     }
 
     /// Whoever sent a token.
@@ -210,8 +215,13 @@ impl Event {
 }
 
 /// A name as somebody typed it, for the record: an address, or the beginning of what may be anything.
+///
+/// An `@` alone makes no address: it is the first character that people put into a password. What has a domain with a
+/// dot and a top level of letters behind it is taken for one.
 pub(super) fn shown(typed: &str) -> String {
-    if typed.contains('@') { typed.to_owned() } else { typed.chars().take(2).chain(['…']).collect() }
+    let top_level = typed.rsplit_once('@').and_then(|(_, domain)| domain.rsplit_once('.')).map(|(_, top_level)| top_level);
+    let public = top_level.is_some_and(|name| name.chars().count() >= 2 && name.chars().all(char::is_alphabetic));
+    if public && Email::parse(typed).is_ok() { typed.to_owned() } else { typed.chars().take(2).chain(['…']).collect() }
 }
 
 impl Auth {
@@ -263,6 +273,10 @@ mod tests {
     fn what_may_be_a_password_is_not_kept() {
         assert_eq!(shown("correct horse"), "co…");
         assert_eq!(shown("ada@example.com"), "ada@example.com");
+        assert_eq!(shown("ada@bücher.example"), "ada@bücher.example");
+        for secret in ["p@ssw0rd", "p@ss.w0rd", "p@ss@word.com", "p@ word.com", "p@ssword.", "p@.com"] {
+            assert_eq!(shown(secret), format!("{}…", &secret[..2]), "{secret}");
+        }
         assert_eq!(shown(""), "…");
     }
 }

@@ -5,9 +5,11 @@
 //! for as long as the same keys are in force.
 
 mod api_keys;
+mod foreign;
 
 use std::hash::{Hash, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -19,6 +21,7 @@ use crate::identity::Caller;
 use crate::identity::access_token::{self, TokenError, TokenPolicy};
 use crate::identity::machine_secret::MachineSecret;
 use crate::identity::signing_keys::KeyRing;
+use crate::issuers::{IssuerOutage, Issuers};
 use crate::reason::Reason;
 use crate::revocation::verdict::{CheckRevocation, UnknownWhy, Verdict};
 use crate::store::RevokedBy;
@@ -26,6 +29,7 @@ use crate::store::RevokedBy;
 pub use api_keys::{ApiKeyParts, ApiKeyRefusal};
 
 use api_keys::ApiKeyReader;
+use foreign::{ForeignReader, Reading};
 
 /// Recognises callers by their access tokens and API keys.
 pub struct Authenticator {
@@ -36,6 +40,9 @@ pub struct Authenticator {
     verified: Cache<TokenText, Verified, UnitWeighter, RandomState>,
     /// None where API keys are switched off.
     api_keys: Option<ApiKeyReader>,
+    /// Whether there is any foreign issuer: all that a request pays where there is none.
+    any_foreign: AtomicBool,
+    foreign: ArcSwap<ForeignReader>,
 }
 
 /// Why a caller is not recognised.
@@ -53,6 +60,9 @@ pub enum AuthenticateError {
     /// The API key is not acceptable.
     #[error("the api key is not accepted")]
     ApiKey(ApiKeyRefusal),
+    /// A foreign issuer's keys are not known, or it does not answer: refused.
+    #[error(transparent)]
+    Issuer(IssuerOutage),
     /// The store of API keys cannot be asked: refused.
     #[error("the api key cannot be looked up")]
     Unavailable,
@@ -92,7 +102,7 @@ impl AuthenticateError {
             Self::ApiKey(ApiKeyRefusal::Unknown) => Reason::BadToken,
             Self::ApiKey(ApiKeyRefusal::Expired) => Reason::ExpiredToken,
             Self::ApiKey(ApiKeyRefusal::Revoked | ApiKeyRefusal::Owner) => Reason::RevokedToken,
-            Self::Unavailable => Reason::Unavailable,
+            Self::Unavailable | Self::Issuer(_) => Reason::Unavailable,
         }
     }
 
@@ -110,6 +120,8 @@ impl AuthenticateError {
             Self::ApiKey(ApiKeyRefusal::Revoked) => "revoked_api_key",
             Self::ApiKey(ApiKeyRefusal::Owner) => "owner_of_api_key",
             Self::Unavailable => "api_keys_unavailable",
+            Self::Issuer(IssuerOutage::Keys) => "issuer_keys_missing",
+            Self::Issuer(IssuerOutage::Introspection) => "introspection_unavailable",
         }
     }
 }
@@ -126,7 +138,9 @@ impl Authenticator {
     ) -> Self {
         let entries = u64::try_from(cache_entries).unwrap_or(u64::MAX);
         let verified = Cache::with(cache_entries, entries, UnitWeighter, RandomState::new(), DefaultLifecycle::default());
-        Self { ring, policy, revocations, clock, verified, api_keys: None }
+        let foreign = ArcSwap::from_pointee(ForeignReader::new(Issuers::default()));
+        let any_foreign = AtomicBool::new(false);
+        Self { ring, policy, revocations, clock, verified, api_keys: None, any_foreign, foreign }
     }
 
     /// The same, accepting API keys.
@@ -134,6 +148,14 @@ impl Authenticator {
     pub fn with_api_keys(self, parts: ApiKeyParts) -> Self {
         let (clock, issuer) = (Arc::clone(&self.clock), Arc::clone(&self.policy.issuer));
         Self { api_keys: Some(ApiKeyReader::new(parts, clock, issuer, self.policy.skew)), ..self }
+    }
+
+    /// Accepts tokens of these issuers from now on, and of no others.
+    pub fn use_issuers(&self, issuers: Issuers) {
+        let reader = ForeignReader::new(issuers);
+        let any = !reader.is_empty();
+        self.foreign.store(Arc::new(reader));
+        self.any_foreign.store(any, Ordering::Release);
     }
 
     /// The caller whom `token` speaks for.
@@ -149,12 +171,29 @@ impl Authenticator {
             // In a box of its own, so that the future of every other request stays small.
             return Box::pin(keys.authenticate(token, &*self.revocations)).await;
         }
-        let caller = self.verify(token).map_err(AuthenticateError::Token)?;
+        if self.any_foreign.load(Ordering::Acquire) && !self.remembers(token) {
+            let foreign = self.foreign.load_full();
+            match foreign.read(token, self.clock.now())? {
+                Reading::NotForeign => {}
+                Reading::Caller(caller) => return self.not_revoked(caller).await,
+                // In a box of its own, like an API key's.
+                Reading::Ask(issuer) => return self.not_revoked(Box::pin(foreign::ask(issuer, token)).await?).await,
+            }
+        }
+        self.not_revoked(self.verify(token).map_err(AuthenticateError::Token)?).await
+    }
+
+    async fn not_revoked(&self, caller: Arc<Caller>) -> Result<Arc<Caller>, AuthenticateError> {
         match self.revocations.check(&caller.token).await {
             Verdict::Live => Ok(caller),
             Verdict::Revoked(by) => Err(AuthenticateError::Revoked(by)),
             Verdict::Unknown(why) => Err(AuthenticateError::Unknown(why)),
         }
+    }
+
+    /// Whether it is a token of ours that was verified before.
+    fn remembers(&self, token: &str) -> bool {
+        self.verified.get(&TokenRef(token)).is_some()
     }
 
     fn verify(&self, token: &str) -> Result<Arc<Caller>, TokenError> {

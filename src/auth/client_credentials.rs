@@ -18,8 +18,7 @@ use crate::identity::session::SessionId;
 use crate::identity::{Credential, Principal};
 use crate::store::Client;
 
-use super::audit::{Event, Kind, Outcome};
-use super::clients::is_client_id;
+use super::audit::{self, Event, Kind, Outcome};
 use super::outage::Outage;
 use super::throttle::Throttled;
 use super::tokens::{rest, whole_seconds};
@@ -165,17 +164,21 @@ impl Auth {
                 match &error {
                     ClientAuthError::Refused => {
                         attempt.failed();
-                        let event = Event::new(Kind::ClientFailed, Outcome::Failure, from);
-                        // What is no id may be a secret in the wrong field.
-                        let claimed = credentials.claimed_id();
-                        let named = Some(claimed).filter(|id| is_client_id(id)).map(Cow::into_owned);
-                        self.audit(event.with("client", named)).await;
+                        self.record_failure(&credentials.claimed_id(), from).await;
                     }
                     ClientAuthError::Throttled(_) | ClientAuthError::Outage(_) => attempt.give_back().await,
                 }
                 Err(error)
             }
         }
+    }
+
+    /// A client's secret has the letters of an id, so that only the id of a client that there is may be kept whole: any
+    /// other may be a secret in the wrong field.
+    async fn record_failure(&self, claimed: &str, from: &Origin) {
+        let known = self.find_client(claimed).await.is_ok_and(|client| client.is_some());
+        let named = if known { claimed.to_owned() } else { audit::shown(claimed) };
+        self.audit(Event::new(Kind::ClientFailed, Outcome::Failure, from).with("client", named)).await;
     }
 
     /// The same work for clients that there are and that there are not.

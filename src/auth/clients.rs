@@ -22,7 +22,7 @@ use super::users::words;
 /// A client to be registered.
 #[derive(Debug, Clone)]
 pub struct NewClient {
-    /// `client_id`: 1 to 64 of `A-Z a-z 0-9 . _ -`, and no UUID, which are users' ids.
+    /// `client_id`: 1 to 64 of `A-Z a-z 0-9 . _ -`, no UUID, which are users' ids, and not `operator`.
     pub id: String,
     /// What people call it; the id unless given.
     pub name: Option<String>,
@@ -73,7 +73,9 @@ impl Auth {
     /// See [`ClientError`].
     pub async fn add_client(&self, new: NewClient, by: &Actor) -> Result<(Client, Option<MachineSecret>), ClientError> {
         if !is_client_id(&new.id) {
-            return Err(ClientError::Name("a client id is 1 to 64 of the characters A-Z a-z 0-9 . _ - and not a UUID"));
+            return Err(ClientError::Name(
+                "a client id is 1 to 64 of the characters A-Z a-z 0-9 . _ -, not a UUID and not `operator`",
+            ));
         }
         let name = new.name.unwrap_or_else(|| new.id.clone());
         if !(1..=NAME_BYTES_MAX).contains(&name.len()) || name.chars().any(char::is_control) {
@@ -161,10 +163,11 @@ impl Auth {
     }
 }
 
-/// Whether a client may be called so. The subject of a client's token must not be taken for a user's (RFC 9068 §5).
-pub(super) fn is_client_id(text: &str) -> bool {
+/// Whether a client may be called so. The subject of a client's token must not be taken for a user's (RFC 9068 §5), and
+/// in the record nobody else may be called like whoever has the command line.
+fn is_client_id(text: &str) -> bool {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    (1..=ID_BYTES_MAX).contains(&text.len()) && plain && Uuid::try_parse(text).is_err()
+    (1..=ID_BYTES_MAX).contains(&text.len()) && plain && Uuid::try_parse(text).is_err() && text != Actor::OPERATOR
 }
 
 #[cfg(test)]
@@ -177,7 +180,8 @@ mod tests {
             assert!(is_client_id(id), "{id}");
         }
         let uuid = "6f9619ff-8b86-d011-b42d-00cf4fc964ff";
-        for id in ["", "a b", "a:b", "ä", "a\0", &"x".repeat(65), uuid, &uuid.replace('-', ""), &uuid.to_uppercase()] {
+        for id in ["", "a b", "a:b", "ä", "a\0", &"x".repeat(65), uuid, &uuid.replace('-', ""), &uuid.to_uppercase(), "operator"]
+        {
             assert!(!is_client_id(id), "{id}");
         }
     }

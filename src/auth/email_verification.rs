@@ -29,6 +29,10 @@ impl Auth {
     /// # Errors
     /// See [`OneTimeError`].
     pub async fn verify_email(&self, proof: Proof<'_>, from: &Origin) -> Result<(), OneTimeError> {
+        self.guessed(from, |error| matches!(error, OneTimeError::Refused), self.verify_email_uncounted(proof, from)).await
+    }
+
+    async fn verify_email_uncounted(&self, proof: Proof<'_>, from: &Origin) -> Result<(), OneTimeError> {
         let kind = OneTimeKind::EmailVerification;
         let found = self.examine(proof, kind).await?.ok_or(OneTimeError::Refused)?;
         let (Some(user), Some(email)) = (found.token.user, &found.token.email) else { return Err(OneTimeError::Refused) };
@@ -42,7 +46,8 @@ impl Auth {
         if !noted {
             return Err(OneTimeError::Refused);
         }
-        self.audit(Event::new(Kind::EmailVerified, Outcome::Success, from).about(user)).await;
+        let event = Event::new(Kind::EmailVerified, Outcome::Success, from).about(user);
+        self.audit(event.actor(&user.to_string())).await;
         Ok(())
     }
 }

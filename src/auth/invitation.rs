@@ -177,7 +177,9 @@ impl Auth {
     /// See [`RegisterError`]. Unless it is `BadInvitation`, the invitation is as good as before.
     pub async fn accept_invitation(&self, account: NewAccount, proof: Proof<'_>, from: &Origin) -> Result<User, RegisterError> {
         // One link would otherwise let its holder test as many names as they like.
-        self.counted(Kind::InvitationAccepted, from, self.accept(account, proof)).await
+        let is_guess = |error: &RegisterError| matches!(error, RegisterError::BadInvitation);
+        let accepted = self.guessed(from, is_guess, self.accept(account, proof));
+        self.counted(Kind::InvitationAccepted, from, accepted).await
     }
 
     async fn accept(&self, mut account: NewAccount, proof: Proof<'_>) -> Result<User, RegisterError> {

@@ -147,7 +147,8 @@ impl Auth {
         from: &Origin,
     ) -> Result<SignedIn, NotSignedIn> {
         // A second try for a login that raced with "end all my sessions": what it read may be out of date, so it
-        // reads again. Twice in a row means that someone is ending sessions in a loop, or that the user is gone.
+        // reads again. Twice in a row means that someone is ending sessions in a loop, or that the clock which ended them
+        // is ahead of this one: the password was right, and will be once that instant has passed here, too.
         for _ in 0..2 {
             // Before the user is read: the store recognises races by this instant.
             let now = self.now();
@@ -156,7 +157,7 @@ impl Auth {
                 return Ok(SignedIn { user, tokens });
             }
         }
-        Err(NotSignedIn::Refused(None, "ended meanwhile"))
+        Err(Outage::Overtaken.into())
     }
 
     /// The first tokens of a session for a user who proved who they are at `now`; none if the user was disabled or all

@@ -18,6 +18,7 @@ use crate::mail::{Letter, LetterKind};
 use super::Auth;
 use super::one_time::Issue;
 use super::outage::Outage;
+use super::throttle::Throttled;
 
 /// Errands that may wait; each is a user's request that costs us at least a look-up.
 const ERRANDS_MAX: usize = 256;
@@ -30,6 +31,9 @@ pub enum NotMailed {
     /// Never or not now.
     #[error(transparent)]
     NoPostage(#[from] NoPostage),
+    /// Too many were asked for from this network.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// Not the caller's fault.
     #[error(transparent)]
     Outage(#[from] Outage),

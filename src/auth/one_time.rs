@@ -18,6 +18,7 @@ use crate::store::NewOneTimeToken;
 
 use super::audit::{Event, Kind, Outcome};
 use super::outage::Outage;
+use super::throttle::{self, Throttled};
 use super::{Auth, Origin};
 
 /// Life of a ticket: long enough to fill in a form.
@@ -75,6 +76,9 @@ pub enum OneTimeError {
     /// It is unknown, expired, used, killed by a newer one, or good for something else. Never says which.
     #[error("the one-time token or ticket is not valid")]
     Refused,
+    /// Too many of no use came from this network. Says nothing about this one.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// Not the caller's fault.
     #[error(transparent)]
     Outage(#[from] Outage),
@@ -122,6 +126,10 @@ impl Auth {
     /// # Errors
     /// See [`OneTimeError`].
     pub async fn redeem(&self, token: &str, from: &Origin) -> Result<Redeemed, OneTimeError> {
+        self.guessed(from, |error| matches!(error, OneTimeError::Refused), self.redeem_uncounted(token, from)).await
+    }
+
+    async fn redeem_uncounted(&self, token: &str, from: &Origin) -> Result<Redeemed, OneTimeError> {
         let token = OneTimeSecret::parse(token).ok_or(OneTimeError::Refused)?.hash();
         let ticket = OneTimeSecret::new(self.random());
         let now = self.now();
@@ -130,6 +138,25 @@ impl Auth {
         let event = Event::new(Kind::TokenRedeemed, Outcome::Success, from).about(user);
         self.audit(event.with("kind", kind.as_str())).await;
         Ok(Redeemed { kind, metadata, ticket: ticket.text(), expires_in: TICKET_LIFE })
+    }
+
+    /// Does `work`, which begins with a one-time token or ticket, unless too many that were of no use came from there.
+    ///
+    /// Nobody guesses 256 bits. This bounds what guessing costs the database, and what somebody learns who tries
+    /// tokens from wherever they found them.
+    pub(super) async fn guessed<T, E: From<Throttled>>(
+        &self,
+        from: &Origin,
+        is_guess: impl Fn(&E) -> bool,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let attempt = self.throttle.check_network(throttle::Kind::OneTimeToken, from.address).await?;
+        let outcome = work.await;
+        match &outcome {
+            Err(error) if is_guess(error) => attempt.failed(),
+            _ => attempt.give_back().await,
+        }
+        outcome
     }
 
     /// Issues a token and returns its id, its secret and its expiry. None if its user is gone.

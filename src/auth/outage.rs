@@ -18,6 +18,9 @@ pub enum Outage {
     /// More work for after an answer than the gateway takes on.
     #[error("too many mails are being prepared")]
     QueueFull,
+    /// All of the user's sessions were ended while one was being opened, or by a clock that is ahead of this one.
+    #[error("every session of the user was ended meanwhile")]
+    Overtaken,
     /// A store could not do its part.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -43,9 +46,11 @@ impl Outage {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Busy | Self::QueueFull | Self::Store(StoreError::Unavailable { .. }) | Self::NotPublished(_) => {
-                Reason::Unavailable
-            }
+            Self::Busy
+            | Self::QueueFull
+            | Self::Overtaken
+            | Self::Store(StoreError::Unavailable { .. })
+            | Self::NotPublished(_) => Reason::Unavailable,
             Self::Store(StoreError::Conflict(_) | StoreError::Corrupt { .. })
             | Self::WorkerLost
             | Self::Hashing(_)

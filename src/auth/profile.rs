@@ -3,8 +3,9 @@
 use crate::identity::Caller;
 use crate::identity::user::User;
 
+use super::audit::{Event, Kind, Outcome};
 use super::outage::Outage;
-use super::{Auth, FieldError};
+use super::{Auth, FieldError, Origin};
 
 /// A change of the names: absent is as before, `Some(None)` takes the name away (RFC 7396).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl Auth {
     ///
     /// # Errors
     /// See [`ProfileError`].
-    pub async fn change_names(&self, caller: &Caller, patch: NamesPatch) -> Result<User, ProfileError> {
+    pub async fn change_names(&self, caller: &Caller, patch: NamesPatch, from: &Origin) -> Result<User, ProfileError> {
         let errors = patch.broken_rules();
         if !errors.is_empty() {
             return Err(ProfileError::Invalid(errors));
@@ -53,6 +54,7 @@ impl Auth {
         if !self.users.set_names(user.id, given, family).await.map_err(Outage::from)? {
             return Err(ProfileError::NotFound);
         }
+        self.audit(Event::by_caller(Kind::UserChanged, Outcome::Success, caller, from)).await;
         Ok(user)
     }
 }

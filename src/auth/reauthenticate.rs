@@ -36,7 +36,7 @@ pub enum ReauthenticateError {
     /// The session has ended or expired, or its user is disabled.
     #[error("the session has ended")]
     Ended,
-    /// Too many wrong ones in this session.
+    /// Too many wrong ones in this session, or from this network.
     #[error(transparent)]
     Throttled(#[from] Throttled),
     /// Not the caller's fault.
@@ -78,7 +78,10 @@ impl Auth {
         let proved_at = self.now();
         let shown = match evidence {
             Evidence::Password(typed) => self.shows_password(caller, user, typed).await,
-            Evidence::Mailed(proof) => self.shows_mail(user, proof, proved_at).await,
+            Evidence::Mailed(proof) => {
+                let is_guess = |error: &ReauthenticateError| matches!(error, ReauthenticateError::Refused);
+                self.guessed(from, is_guess, self.shows_mail(user, proof, proved_at)).await
+            }
         };
         if let Err(error @ (ReauthenticateError::Credentials | ReauthenticateError::Refused)) = shown {
             self.audit(Event::by_caller(Kind::Reauthenticated, Outcome::Failure, caller, from)).await;

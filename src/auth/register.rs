@@ -73,7 +73,7 @@ impl From<StoreError> for RegisterError {
 /// The longest given or family name, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 /// More roles in one request than anybody has.
-const ROLES_MAX: usize = 64;
+pub(super) const ROLES_MAX: usize = 64;
 
 impl Auth {
     /// Registers a user who asked for it.

@@ -50,7 +50,8 @@ impl Auth {
     pub(super) fn owner(&self, caller: &Caller) -> Option<UserId> {
         let principal = &caller.principal;
         // A client is no user, whatever it is called.
-        let ours = principal.issuer == self.settings.tokens.issuer && principal.credential != Credential::Client;
+        let ours = principal.issuer == self.settings.tokens.issuer
+            && !matches!(principal.credential, Credential::Client | Credential::Foreign);
         principal.subject.parse().ok().filter(|_| ours).map(UserId)
     }
 }

@@ -31,8 +31,9 @@ use local::LocalCounters;
 const WAIT_MAX: Duration = Duration::from_secs(5);
 const WAITING_MAX: usize = 1024;
 const SECOND: Duration = Duration::from_secs(1);
-/// Mails to one address or for one network: somebody who did not get the first asks again twice or thrice.
-const MAIL: Budget = Budget { limit: 5, period: Duration::from_mins(15) };
+/// Mails asked for from one network by people who are not signed in: many may share an address, and none of them asks
+/// more than twice or thrice. How much one address is sent is counted where mail is sent.
+const MAIL: Budget = Budget { limit: 30, period: Duration::from_mins(10) };
 /// Guesses of secrets that are too long to be guessed: this bounds the noise, not the risk.
 const SECRET: Budget = Budget { limit: 30, period: Duration::from_mins(10) };
 
@@ -77,9 +78,9 @@ pub enum Kind {
     /// Repeating the password of a session's owner. By session: a stolen session must not keep its owner's other ones
     /// from changing the password.
     Password,
-    /// Having a mail sent. By address, and by network.
+    /// Having a mail sent without being signed in. By network.
     Mail,
-    /// Redeeming a one-time token. By network.
+    /// Using a one-time token or ticket that is of no use. By network.
     OneTimeToken,
 }
 

@@ -13,7 +13,7 @@ use crate::store::Page;
 use super::audit::{Actor, Event, Kind};
 use super::hashing::HashingError;
 use super::outage::Outage;
-use super::register::{NewAccount, RegisterError};
+use super::register::{NewAccount, ROLES_MAX, RegisterError};
 use super::{Auth, FieldError};
 
 /// Why an operator's command was not carried out.
@@ -25,7 +25,7 @@ pub enum AdminError {
     /// Nobody has this name or address.
     #[error("there is no such user")]
     NoSuchUser,
-    /// The password breaks rules.
+    /// The password, the names or the roles break rules.
     #[error("a field is invalid")]
     Invalid(Vec<FieldError>),
     /// Not the operator's command's fault.
@@ -93,6 +93,11 @@ impl Auth {
     /// # Errors
     /// See [`AdminError`].
     pub async fn set_user_roles(&self, user: UserId, roles: &BTreeSet<Role>, by: &Actor) -> Result<(), AdminError> {
+        if roles.len() > ROLES_MAX {
+            // A token with more of them could become too long to be accepted.
+            let rule = format_args!("must be at most {ROLES_MAX}");
+            return Err(AdminError::Invalid(vec![FieldError::new("roles", rule)]));
+        }
         let before = self.users.find(user).await.map_err(Outage::from)?.ok_or(AdminError::NoSuchUser)?;
         let is_taken = !roles.contains(&self.settings.admin_role);
         let _held = if is_taken { self.keep_an_administrator(user, by).await? } else { None };

@@ -1,14 +1,13 @@
-//! `portcullis check`: everything that is wrong, at once, without starting or creating anything.
+//! `portcullis check`: everything that is wrong, at once, `[[tests]]` that fail among it, without starting or creating anything.
 
 use clap::Args;
 use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::{self, Format};
+use crate::app;
 use crate::config::problem::{Problem, Severity};
-use crate::config::{self, Config, Report, Source};
-use crate::identity::signing_keys::KeyRing;
-use crate::store::key_file;
+use crate::config::{Config, Report, Source};
 
 const AFTER_HELP: &str = "\
 Connects to nothing: whether the database and Redis answer is seen by running the gateway and asking /readyz.
@@ -40,7 +39,7 @@ struct ProblemJson<'a> {
 
 impl Check {
     pub(super) fn run(self, source: &Source) -> Result<(), Failure> {
-        let inspected = inspect(source);
+        let inspected = app::inspect(source);
         let report = match &inspected {
             Ok(config) => &config.warnings,
             Err(report) => report,
@@ -54,21 +53,6 @@ impl Check {
             eprintln!("{}", config.warnings.render(output::in_colour(&std::io::stderr(), &source.environment)));
         }
         output::print(&format!("{} is valid: {}", source.path.display(), summary(&config)))
-    }
-}
-
-/// Reads the configuration and the key file, if there is one.
-pub(super) fn inspect(source: &Source) -> Result<Config, Report> {
-    let config = config::load(source)?;
-    let path = &config.auth.keys;
-    // Whether it exists may be impossible to tell, which loading then says.
-    if path.try_exists().is_ok_and(|exists| !exists) {
-        return Ok(config);
-    }
-    let keys = key_file::load(path).map_err(anyhow::Error::from);
-    match keys.and_then(|keys| Ok(KeyRing::new(keys.signing)?)) {
-        Ok(_) => Ok(config),
-        Err(error) => Err(config.warnings.with_error("auth.signing.keys", format!("{error:#}"))),
     }
 }
 
@@ -93,6 +77,10 @@ fn summary(config: &Config) -> String {
             None => "revocations in memory and SQL".to_owned(),
         },
     ];
+    match config.tests.len() {
+        0 => {}
+        tests => parts.push(format!("{} passed", output::count(tests, "test"))),
+    }
     match config.warnings.problems().len() {
         0 => {}
         warnings => parts.push(output::count(warnings, "warning")),

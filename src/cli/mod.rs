@@ -78,7 +78,7 @@ struct Configuration {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway until SIGTERM or Ctrl-C
-    Run,
+    Run(run::Run),
     /// Say everything that is wrong with the configuration and the key file
     Check(check::Check),
     /// Add, list and change users
@@ -167,7 +167,7 @@ fn sets(matches: &ArgMatches) -> Vec<String> {
 impl Command {
     fn run(self, source: &Source) -> Result<(), Failure> {
         match self {
-            Self::Run => run::run(source),
+            Self::Run(run) => run.run(source),
             Self::Check(check) => check.run(source),
             Self::User(command) => command.run(source),
             Self::Invite(invite) => invite.run(source),

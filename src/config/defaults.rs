@@ -1,9 +1,12 @@
 //! The built-in defaults of every key. `gateway.toml` at the root of the repository states the same ones, with
 //! the reasons for which one would change them; a test holds the two together.
 
+mod upstreams;
+
+use super::file::listeners::{ClientCertificates, ClientIdentity, Clients, Tls, TlsVersion};
 use super::file::{
     ApiKeys, Audit, Auth, IdentityHeaders, Limits, Links, LogFormat, LogLevel, Mail, MailTransport, OneTime, Password,
-    PasswordAlgorithm, Registration, Revocation, Server, Signing, SigningAlgorithm, Store, Telemetry, Throttle, Upstream,
+    PasswordAlgorithm, Registration, Revocation, Server, Signing, SigningAlgorithm, Store, Telemetry, Throttle,
 };
 use super::secret::SecretText;
 
@@ -13,14 +16,37 @@ impl Default for Server {
             listen: vec!["127.0.0.1:8080".to_owned()],
             admin: "127.0.0.1:9090".to_owned(),
             threads: None,
+            listeners: Vec::new(),
+            tls: Tls::default(),
             trusted_proxies: Vec::new(),
             header_timeout: "10s".into(),
             idle_timeout: "60s".into(),
             body_timeout: "30s".into(),
             drain_delay: "0s".into(),
             drain_timeout: "30s".into(),
+            watch_config: true,
             limits: Limits::default(),
         }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: "10s".into(),
+            min_version: TlsVersion::V1_2,
+            https_port: 443,
+            hsts: "180d".to_owned(),
+            hsts_subdomains: false,
+            certificates: Vec::new(),
+            clients: Clients::default(),
+        }
+    }
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self { certificates: ClientCertificates::Off, authorities: None, identity: ClientIdentity::Subject }
     }
 }
 
@@ -164,20 +190,6 @@ impl Default for Revocation {
     }
 }
 
-impl Default for Upstream {
-    fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            tls: None,
-            connect_timeout: "3s".into(),
-            read_timeout: "60s".into(),
-            write_timeout: "30s".into(),
-            idle_timeout: "60s".into(),
-            retries: 1,
-        }
-    }
-}
-
 impl Default for IdentityHeaders {
     fn default() -> Self {
         Self {
@@ -188,6 +200,7 @@ impl Default for IdentityHeaders {
             scopes: "X-Auth-Scopes".to_owned(),
             session: "X-Auth-Session".to_owned(),
             issuer: "X-Auth-Issuer".to_owned(),
+            client_certificate: "X-Auth-Client-Certificate".to_owned(),
             pass_token: false,
         }
     }

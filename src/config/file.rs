@@ -5,12 +5,18 @@
 //! the rest of the file is still checked against it. Documentation comments become the schema's descriptions.
 
 pub mod dialects;
+pub mod issuers;
+pub mod listeners;
+pub mod routes;
+mod upstreams;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use upstreams::{Balance, Breaker, Ejection, Health, RouteTimeouts, UpstreamTls};
 
 use super::secret::SecretText;
 use super::units::{DurationText, RateText, SizeText};
@@ -34,6 +40,10 @@ pub struct File {
     pub routes: Vec<Route>,
     /// The wire formats of existing systems, for their clients.
     pub dialects: Vec<dialects::Dialect>,
+    /// Requests of which the configuration must say what is expected; tried by `check` and before every reload.
+    pub tests: Vec<Test>,
+    /// Other issuers whose tokens are accepted.
+    pub issuers: Vec<issuers::Issuer>,
     /// The headers that tell an upstream who is calling.
     pub identity_headers: IdentityHeaders,
     /// Logs.
@@ -51,7 +61,11 @@ pub struct Server {
     /// Proxy threads; as many as there are cores unless set.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<u16>,
-    /// Networks whose `X-Forwarded-For` is believed, in CIDR notation.
+    /// Further addresses for clients, for more than plain HTTP.
+    pub listeners: Vec<listeners::Listener>,
+    /// TLS, for listeners that speak it.
+    pub tls: listeners::Tls,
+    /// Networks whose `X-Forwarded-For` and PROXY headers are believed, in CIDR notation.
     pub trusted_proxies: Vec<String>,
     /// From the first byte awaited to the end of the header section.
     pub header_timeout: DurationText,
@@ -63,6 +77,8 @@ pub struct Server {
     pub drain_delay: DurationText,
     /// After that: how long requests in flight may take.
     pub drain_timeout: DurationText,
+    /// Whether a change of this file is put in force by itself.
+    pub watch_config: bool,
     /// Sizes beyond which a request is refused.
     pub limits: Limits,
 }
@@ -351,8 +367,15 @@ pub struct Revocation {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["servers"]))]
 pub struct Upstream {
-    /// Its servers, each `http://HOST[:PORT]` or `https://HOST[:PORT]`; taken in turn.
+    /// Its servers, each `http://HOST[:PORT]` or `https://HOST[:PORT]`; every address of a name is one.
     pub servers: Vec<String>,
+    /// How much of the traffic each of `servers` gets, in their order; 1 for each unless set.
+    #[schemars(inner(range(min = 1, max = 100)))]
+    pub weights: Vec<u16>,
+    /// Which server gets a request.
+    pub balance: Balance,
+    /// For `hash`: "client" (its address), "subject" (who calls), or "header:NAME".
+    pub hash_by: String,
     /// TLS towards `https://` servers.
     pub tls: Option<UpstreamTls>,
     /// TCP and TLS handshake.
@@ -363,35 +386,53 @@ pub struct Upstream {
     pub write_timeout: DurationText,
     /// How long an unused connection is kept.
     pub idle_timeout: DurationText,
-    /// Retries of a safe request that reached no server.
+    /// Retries of a request that no server has acted upon.
     #[schemars(range(max = 1))]
     pub retries: u8,
-}
-
-/// `[upstreams.NAME.tls]`
-#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["server_name"]))]
-pub struct UpstreamTls {
-    /// The name that the certificate must carry; the host of the URL unless set.
-    pub server_name: String,
+    /// The most retries, in percent of the requests of the last seconds.
+    #[schemars(range(max = 100))]
+    pub retry_share: u32,
+    /// Asking each server whether it is well.
+    pub health: Option<Health>,
+    /// Doing without servers that fail.
+    pub ejection: Ejection,
+    /// How much may be asked of it at once; what is beyond is refused without waiting.
+    pub breaker: Breaker,
 }
 
 /// `[[routes]]`
 #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["path", "upstream"]))]
+#[schemars(extend("required" = ["path"]))]
 pub struct Route {
     /// The label in logs, metrics and `--set routes.NAME.key=value`; host and path unless set.
     pub name: Option<String>,
     /// `api.example.com`, or `*.example.com` for any name under it; any host unless set.
     pub host: Option<String>,
-    /// Path prefix; whole segments must match.
+    /// Path prefix; whole segments must match. `{name}` stands for any one segment.
     pub path: Option<String>,
+    /// Whether nothing below the path is served.
+    pub exact: bool,
     /// Which methods; any that the gateway knows unless set. GET includes HEAD.
     pub methods: Vec<Method>,
+    /// What else a request must have.
+    pub r#match: routes::Match,
     /// Which of `[upstreams]` serves it.
     pub upstream: Option<String>,
+    /// Where clients are sent instead.
+    pub redirect: Option<routes::Redirect>,
+    /// Whether the upstream is sent the path without that of the route.
+    pub strip_prefix: bool,
+    /// Another path or host for the upstream.
+    pub rewrite: Option<routes::Rewrite>,
+    /// Changes to what the upstream is sent.
+    pub request_headers: routes::HeaderEdits,
+    /// Changes to what the upstream answers.
+    pub response_headers: routes::HeaderEdits,
+    /// Which pages of other origins may call.
+    pub cors: Option<routes::Cors>,
+    /// How often it may be asked.
+    pub rate_limits: Vec<routes::RateLimit>,
     /// Whether a token is needed.
     pub access: Access,
     /// What a caller must have besides a valid token.
@@ -402,6 +443,8 @@ pub struct Route {
     pub websocket: bool,
     /// The largest request body; `server.limits.body` unless set.
     pub body_max: Option<SizeText>,
+    /// Times after which the upstream is given up.
+    pub timeouts: RouteTimeouts,
 }
 
 /// The methods that the gateway knows.
@@ -445,6 +488,53 @@ pub struct Require {
     pub scopes: Vec<String>,
 }
 
+/// `[[tests]]`
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["path", "expect"]))]
+pub struct Test {
+    /// What reports call it; method, host and path unless set.
+    pub name: Option<String>,
+    /// The method; GET unless set.
+    pub method: Option<Method>,
+    /// The host; "localhost" unless set.
+    pub host: Option<String>,
+    /// The port that it arrives at; the first listener's unless set.
+    pub port: Option<u16>,
+    /// Path and query, as a client sends them.
+    pub path: Option<String>,
+    /// Further header fields.
+    pub headers: BTreeMap<String, String>,
+    /// Who asks, with a valid token; nobody unless set.
+    pub caller: Option<TestCaller>,
+    /// What is to become of it.
+    pub expect: Expect,
+}
+
+/// `caller` of a test.
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TestCaller {
+    /// The caller's roles.
+    pub roles: Vec<String>,
+    /// The scopes of the caller's token.
+    pub scopes: Vec<String>,
+}
+
+/// `expect` of a test: at least one of these.
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expect {
+    /// "allow", "answered" (by the gateway itself), or the code of a refusal, like "missing_token".
+    pub decision: Option<String>,
+    /// The name of the route.
+    pub route: Option<String>,
+    /// The name of the upstream.
+    pub upstream: Option<String>,
+    /// Path and query as the upstream receives them.
+    pub path: Option<String>,
+}
+
 /// `[identity_headers]`
 #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -463,6 +553,8 @@ pub struct IdentityHeaders {
     pub session: String,
     /// Who issued the token (`iss`).
     pub issuer: String,
+    /// The names of the client's own certificate.
+    pub client_certificate: String,
     /// Whether bearer tokens are forwarded, on routes that do not say.
     pub pass_token: bool,
 }

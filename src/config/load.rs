@@ -61,7 +61,7 @@ pub(super) fn read(text: &str, source: &Source) -> Result<Config, Report> {
     let (config, semantic) = validate::validate(&document, &file, &source.environment, &source.data_dir());
     problems.extend(semantic);
     let report = report(problems, document);
-    if report.refuses() { Err(report) } else { Ok(Config { warnings: report, ..config }) }
+    if report.refuses() { Err(report) } else { Ok(Config { warnings: report, written: std::sync::Arc::new(file), ..config }) }
 }
 
 fn report(problems: Vec<Problem>, document: Document) -> Report {

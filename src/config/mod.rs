@@ -5,22 +5,29 @@
 //! collects every problem on the way, and `problem` shows them; `secret` resolves `{ env = … }` and `{ file = … }`.
 //! Only `app` and `cli` read this; components get settings of their own, so that none depends on the file's shape.
 
+mod changes;
 mod defaults;
 mod document;
 pub mod file;
+pub mod issuers;
 mod load;
 mod overrides;
 mod place;
 pub mod problem;
 mod schema;
 pub mod secret;
+pub mod trial;
 pub mod units;
+mod upstreams;
 mod validate;
 
+pub use changes::Changes;
+pub use file::listeners::{ClientIdentity, Protocol};
 pub use load::{EXAMPLE, Source, load};
 pub use problem::Report;
 pub use schema::schema;
 pub use secret::Environment;
+pub use upstreams::{Balance, Breaker, ClientCertificate, Ejection, HashBy, Health, Upstream, UpstreamServer, UpstreamTls};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -59,6 +66,10 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[[dialects]]`, in the order of the file.
     pub dialects: Dialects,
+    /// `[[tests]]`, in the order of the file.
+    pub tests: Vec<trial::Trial>,
+    /// `[[issuers]]`, in the order of the file.
+    pub issuers: Vec<issuers::Issuer>,
     /// `[identity_headers]`
     pub identity_headers: IdentityHeaders,
     /// `[telemetry]`
@@ -67,18 +78,26 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What somebody should look at although it is accepted.
     pub warnings: Report,
+    /// As it is written, to be compared with another one.
+    written: Arc<file::File>,
 }
 
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Addresses for clients.
+    /// Every address for clients.
     pub listen: Vec<SocketAddr>,
+    /// What is spoken at each of them, in the same order.
+    pub listeners: Vec<Listener>,
+    /// `[server.tls]`; none if no listener needs it.
+    pub tls: Option<Tls>,
+    /// From a connection's first byte to the first that is HTTP, where something comes before it.
+    pub handshake_timeout: Duration,
     /// Address of the admin listener; none switches it off.
     pub admin: Option<SocketAddr>,
     /// Proxy threads.
     pub threads: usize,
-    /// Peers whose `X-Forwarded-For` is believed. Empty by default.
+    /// Peers whose `X-Forwarded-For` and PROXY headers are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
     /// Sizes.
     pub limits: RequestLimits,
@@ -92,6 +111,58 @@ pub struct Server {
     pub drain_delay: Duration,
     /// After that: how long requests in flight may take.
     pub drain_timeout: Duration,
+    /// Whether a change of the file is put in force by itself.
+    pub watch_config: bool,
+}
+
+/// An address for clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+/// `[server.tls]`
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Refuse TLS 1.2, too.
+    pub tls13_only: bool,
+    /// The port at which clients reach TLS.
+    pub https_port: u16,
+    /// The value of `Strict-Transport-Security`, if it is sent.
+    pub hsts: Option<String>,
+    /// What is shown to clients, in the order of the file; at least one.
+    pub certificates: Vec<Certificate>,
+    /// Certificates of clients; none if they are not asked for one.
+    pub clients: Option<TlsClients>,
+}
+
+/// `[[server.tls.certificates]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The label in logs and metrics.
+    pub name: Box<str>,
+    /// The chain.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The hosts it is shown for, lower case; the certificate's own if there are none.
+    pub hosts: Vec<Box<str>>,
+}
+
+/// `[server.tls.clients]`
+#[derive(Debug, Clone)]
+pub struct TlsClients {
+    /// Whether a client without a certificate is refused.
+    pub required: bool,
+    /// The authorities whose certificates are believed.
+    pub authorities: PathBuf,
+    /// Which names upstreams are told.
+    pub identity: ClientIdentity,
 }
 
 /// `[auth]`
@@ -267,36 +338,6 @@ pub struct Revocation {
     pub prefix: String,
 }
 
-/// `[upstreams.NAME]`
-#[derive(Debug, Clone)]
-pub struct Upstream {
-    /// What routes call it.
-    pub name: Arc<str>,
-    /// Its servers.
-    pub servers: Vec<UpstreamServer>,
-    /// TCP (and TLS) connection.
-    pub connect_timeout: Duration,
-    /// The longest wait for the next bytes of a response.
-    pub read_timeout: Duration,
-    /// The longest wait for the upstream to accept bytes.
-    pub write_timeout: Duration,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Duration,
-    /// Retries of a safe request that reached no upstream application: 0 or 1.
-    pub retries: u8,
-}
-
-/// One server of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamServer {
-    /// Host name or IP address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// For `https://`: the name that its certificate must carry.
-    pub tls_name: Option<String>,
-}
-
 /// `[identity_headers]`: the header names, lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityHeaders {
@@ -314,6 +355,8 @@ pub struct IdentityHeaders {
     pub session: String,
     /// `iss`
     pub issuer: String,
+    /// Names of the client's certificate.
+    pub client_certificate: String,
 }
 
 /// `[telemetry]`

@@ -35,7 +35,7 @@ pub struct Problem {
 
 impl Problem {
     /// An error about the value called `path`.
-    pub(super) fn error(path: impl fmt::Display, message: impl Into<String>) -> Self {
+    pub fn error(path: impl fmt::Display, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             path: path.to_string(),
@@ -48,7 +48,7 @@ impl Problem {
     }
 
     /// The same as a warning.
-    pub(super) fn warning(path: impl fmt::Display, message: impl Into<String>) -> Self {
+    pub fn warning(path: impl fmt::Display, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(path, message) }
     }
 
@@ -110,8 +110,21 @@ impl Report {
 
     /// The same report with one more error, about something that the file only names: it has no place in the text.
     #[must_use]
-    pub fn with_error(mut self, path: &str, message: String) -> Self {
-        self.problems.insert(0, Problem::error(path, message));
+    pub fn with_error(self, path: &str, message: String) -> Self {
+        self.with(Problem::error(path, message))
+    }
+
+    /// The same with one more problem, first.
+    #[must_use]
+    pub fn with(mut self, problem: Problem) -> Self {
+        self.problems.insert(0, problem);
+        self
+    }
+
+    /// The same report with one more error.
+    pub(super) fn with_problem(mut self, problem: Problem) -> Self {
+        let errors = self.problems.iter().take_while(|problem| problem.severity == Severity::Error).count();
+        self.problems.insert(errors, problem);
         self
     }
 

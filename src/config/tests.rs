@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::super::document::Document;
 use super::super::file::{File, Route};
 use super::super::problem::Severity;
-use super::super::{Config, Environment, MailTransport, Registration, schema};
+use super::super::{Balance, Config, Environment, HashBy, MailTransport, Registration, schema};
 use super::*;
 use crate::identity::password::PasswordPolicy;
 use crate::limit::RequestLimits;
@@ -69,6 +69,7 @@ fn the_reference_file_states_the_built_in_defaults() {
     let built_in = Route { path: first.path.clone(), upstream: first.upstream.clone(), access: first.access, ..Route::default() };
     assert_eq!(*first, built_in);
     file.routes.clear();
+    file.tests.clear();
     assert_eq!(file, File::default());
 }
 
@@ -162,6 +163,48 @@ fn listeners_that_cannot_both_be_opened_are_refused() {
         assert!(config(&listen(&format!("['{first}']"), second)).is_ok(), "{first} {second}");
     }
     assert_eq!(config(&listen("['127.0.0.1:80']", "off")).expect("valid").server.admin, None);
+}
+
+#[test]
+fn listeners_that_lack_what_they_need_are_refused() {
+    let certificate = "[[server.tls.certificates]]\ncertificate = 'a.crt'\nkey = 'a.key'\n";
+    let listener = |keys: &str| format!("[[server.listeners]]\naddress = '127.0.0.1:1'\n{keys}\n");
+    for protocol in ["https", "redirect"] {
+        let without = listener(&format!("protocol = '{protocol}'"));
+        refused(&without, "server.listeners[0].protocol", "no certificate");
+        let server = config(&(without + certificate)).expect("complete").server;
+        assert_eq!(server.listen, server.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>());
+        assert_eq!(&*server.tls.expect("it is needed").certificates[0].name, "a.crt");
+    }
+    refused(&listener("proxy_protocol = true"), "server.listeners[0].proxy_protocol", "no peer is trusted");
+    let trusted = "[server]\ntrusted_proxies = ['10.0.0.0/8']\n".to_owned() + &listener("proxy_protocol = true");
+    assert!(config(&trusted).expect("complete").server.listeners[1].proxy_protocol);
+    refused("[[server.listeners]]\naddress = '127.0.0.1:8080'", "server.listeners[0].address", "is taken");
+    refused("[[server.listeners]]\naddress = '127.0.0.1:9090'", "server.admin", "is taken");
+    assert_eq!(config(&("[server]\nlisten = []\n".to_owned() + &listener(""))).expect("one is enough").server.listen.len(), 1);
+    assert_eq!(problems(config(certificate)), ["server.tls.certificates: no listener shows these certificates"]);
+}
+
+#[test]
+fn tls_that_cannot_be_meant_is_refused() {
+    let with = |keys: &str| {
+        format!(
+            "{keys}\n[[server.listeners]]\naddress = '127.0.0.1:1'\nprotocol = 'https'\n[[server.tls.certificates]]\ncertificate = 'a.crt'\nkey = 'a.key'\n"
+        )
+    };
+    let hsts = |keys: &str| config(&with(&format!("[server.tls]\n{keys}"))).expect("valid").server.tls.expect("used").hsts;
+    assert_eq!(hsts("").as_deref(), Some("max-age=15552000"));
+    assert_eq!(hsts("hsts = '365d'\nhsts_subdomains = true").as_deref(), Some("max-age=31536000; includeSubDomains"));
+    assert_eq!(hsts("hsts = '0s'").as_deref(), Some("max-age=0"));
+    assert_eq!(hsts("hsts = 'off'"), None);
+    refused(&with("[server.tls]\nhsts = 'on'"), "server.tls.hsts", "not a duration");
+    refused(&with("[server.tls]\nhandshake_timeout = '0s'"), "server.tls.handshake_timeout", "out of bounds");
+    assert!(config(&with("[server.tls]\nmin_version = '1.1'")).is_err());
+    refused(&with("[server.tls.clients]\ncertificates = 'required'"), "server.tls.clients.authorities", "nobody's");
+    refused(&(with("") + "hosts = ['a.example:443']"), "server.tls.certificates[0].hosts[0]", "no port");
+    let twice = with("") + "[[server.tls.certificates]]\ncertificate = 'a.crt'\nkey = 'b.key'";
+    refused(&twice, "server.tls.certificates[1].name", "is taken");
+    refused("[identity_headers]\nclient_certificate = 'X-Auth-Subject'", "identity_headers.client_certificate", "is taken");
 }
 
 #[test]
@@ -353,6 +396,53 @@ fn https_by_address_needs_the_name_in_the_certificate() {
 }
 
 #[test]
+fn how_an_upstream_is_served_must_make_sense() {
+    let text = |more: &str| format!("[upstreams.two]\n{more}\n[[routes]]\npath = '/two'\nupstream = 'two'\n");
+    let two = |more: &str| text(&format!("servers = ['http://10.0.0.5', 'https://b.internal']\n{more}"));
+    for (more, key, words) in [
+        ("weights = [1]", "weights", "1 weights for 2 servers"),
+        ("hash_by = 'subject'", "hash_by", "nothing is chosen by it"),
+        ("balance = 'hash'\nhash_by = 'header:'", "hash_by", "not a header name"),
+        ("balance = 'hash'\nhash_by = 'cookie'", "hash_by", "nothing to choose"),
+        ("health = { path = 'healthz' }", "health.path", "not a path"),
+        ("health = { interval = '1s' }", "health.timeout", "longer than `interval`"),
+        ("ejection = { time = '10m' }", "ejection.time_max", "shorter than `time`"),
+        ("tls = { server_name = '' }", "tls.server_name", "not a host name"),
+        ("tls = { server_name = '10.0.0.5' }", "tls.server_name", "not a host name"),
+        ("tls = { ca = 'nowhere.pem' }", "tls.ca", "cannot read"),
+        ("tls = { certificate = 'nowhere.pem' }", "tls.certificate", "has no key"),
+        ("tls = { key = 'nowhere.pem' }", "tls.key", "has no certificate"),
+    ] {
+        refused(&two(more), &format!("upstreams.two.{key}"), words);
+    }
+    for (more, key) in [
+        ("weights = [0, 1]", "weights[0]"),
+        ("ejection = { share = 0 }", "ejection.share"),
+        ("breaker = { pending = 0 }", "breaker.pending"),
+    ] {
+        let problems = problems(config(&two(more)));
+        assert!(problems.iter().any(|problem| problem.starts_with(&format!("upstreams.two.{key}: expected"))), "{problems:?}");
+    }
+    let config = config(&two("weights = [3, 1]\nbalance = 'hash'\nhash_by = 'header:X-Tenant'\nejection = { failures = 0 }"));
+    let config = config.expect("valid");
+    let two = config.upstreams.iter().find(|upstream| &*upstream.name == "two").expect("present");
+    assert_eq!(two.balance, Balance::Hash(HashBy::Header("x-tenant".parse().expect("a name"))));
+    assert_eq!(two.servers.iter().map(|server| server.weight).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!((two.ejection.is_none(), two.servers[1].tls_name.as_deref()), (true, Some("b.internal")));
+}
+
+#[test]
+fn the_times_of_a_route_must_be_reachable() {
+    let text = |times: &str| format!("[[routes]]\npath = '/t'\nupstream = 'app'\ntimeouts = {{ {times} }}\n");
+    refused(&text("response_head = '2s', read = '1s'"), "routes[0].timeouts.response_head", "longer than `read`");
+    refused(&text("total = '0s'"), "routes[0].timeouts.total", "out of bounds");
+    let config = config(&text("response_head = '1s', read = '1s'")).expect("valid");
+    let times = config.routes[0].timeouts.expect("some are set");
+    assert_eq!((times.response_head, times.total), (Some(Duration::from_secs(1)), None));
+    assert_eq!(config.routes[1].timeouts, None);
+}
+
+#[test]
 fn an_identity_header_has_a_name_of_its_own() {
     refused("[identity_headers]\nsubject = 'Host'", "identity_headers.subject", "a meaning of its own");
     refused("[identity_headers]\nsubject = 'X User'", "identity_headers.subject", "not a header name");
@@ -474,4 +564,89 @@ fn a_missing_file_is_named_and_the_way_out_too() {
     let report = load(&Source { path: "/nonexistent/gateway.toml".into(), ..Source::default() }).expect_err("missing");
     let rendered = report.render(false);
     assert!(rendered.contains("/nonexistent/gateway.toml") && rendered.contains("config default"), "{rendered}");
+}
+
+#[test]
+fn a_test_that_could_never_pass_is_refused() {
+    let refused = |keys: &str, key: &str, words: &str| self::refused(&format!("[[tests]]\n{keys}\n"), key, words);
+    refused("path = \"x\"\nexpect.decision = \"allow\"", "tests[0].path", "is not a path");
+    refused("path = \"/\"\nexpect = {}", "tests[0].expect", "nothing is expected");
+    refused("path = \"/\"\nexpect.decision = \"alow\"", "tests[0].expect.decision", "is not a decision");
+    refused("path = \"/\"\nexpect.route = \"none\"", "tests[0].expect.route", "is not the name of a route");
+    refused("path = \"/\"\nexpect.upstream = \"ap\"", "tests[0].expect.upstream", "is not the name of an upstream");
+    refused("path = \"/\"\nheaders.host = \"a\"\nexpect.decision = \"allow\"", "tests[0].headers.host", "cannot be sent");
+    refused("path = \"/\"\ncaller.roles = [\"a b\"]\nexpect.decision = \"allow\"", "tests[0].caller.roles[0]", "a b");
+    let config = config("[[tests]]\npath = \"/x\"\nexpect.decision = \"missing_token\"\n").expect("it could pass");
+    assert_eq!((config.tests[0].name.as_str(), config.tests[0].port), ("GET /x", 8080));
+}
+
+/// Asserts that a route with these keys, in front of the least, is refused at `key` below it with these words.
+fn route_refused(keys: &str, key: &str, words: &str) {
+    let upstream = if keys.contains("redirect") { "" } else { "upstream = \"app\"\n" };
+    refused(&format!("[[routes]]\npath = \"/x\"\n{upstream}{keys}"), &format!("routes[0]{key}"), words);
+}
+
+#[test]
+fn what_routes_do_besides_is_refused_where_it_would_forge_mislead_or_never_happen() {
+    for (keys, key, words) in [
+        ("request_headers = { set = { X-Auth-Subject = \"root\" } }", ".request_headers.set.X-Auth-Subject", "only the gateway"),
+        ("request_headers = { add = { X_Auth_Roles = \"root\" } }", ".request_headers.add.X_Auth_Roles", "only the gateway"),
+        ("request_headers = { remove = [\"X-Forwarded-For\"] }", ".request_headers.remove[0]", "only the gateway"),
+        ("request_headers = { set = { X-Original-URL = \"/\" } }", ".request_headers.set.X-Original-URL", "only the gateway"),
+        ("request_headers = { set = { Host = \"a\" } }", ".request_headers.set.Host", "rewrite"),
+        ("request_headers = { set = { Authorization = \"x\" } }", ".request_headers.set.Authorization", "pass_token"),
+        ("request_headers = { set = { Content-Length = \"5\" } }", ".request_headers.set.Content-Length", "frames"),
+        ("request_headers = { set = { transfer_encoding = \"x\" } }", ".request_headers.set.transfer_encoding", "frames"),
+        ("request_headers = { set = { X-A = \"a\\r\\nb\" } }", ".request_headers.set.X-A", "header value"),
+        ("response_headers = { set = { Connection = \"close\" } }", ".response_headers.set.Connection", "frames"),
+        ("response_headers = { add = { Set-Cookie = \"a=b\" } }", ".response_headers.add.Set-Cookie", "upstream's"),
+        (
+            "response_headers = { set = { Access-Control-Allow-Origin = \"*\" } }",
+            ".response_headers.set.Access-Control-Allow-Origin",
+            "cors",
+        ),
+        ("match = { headers = { X-Auth-Roles = \"admin\" } }", ".match.headers.X-Auth-Roles", "says nothing"),
+        ("cors = { origins = [\"*\"], credentials = true }", ".cors.credentials", "every page"),
+        ("cors = { origins = [\"*\", \"https://a.example\"] }", ".cors.origins[0]", "every page"),
+        ("cors = { origins = [\"null\"] }", ".cors.origins[0]", "every page"),
+        ("cors = { origins = [\"https://a.example/\"] }", ".cors.origins[0]", "not an origin"),
+        ("cors = { origins = [] }", ".cors.origins", "nobody"),
+        ("rate_limits = [{ limit = \"0/1m\" }]", ".rate_limits[0].limit", "not a limit"),
+        ("rate_limits = [{ limit = \"5/500ms\" }]", ".rate_limits[0].limit", "not a limit"),
+        ("rate_limits = [{ limit = \"5/1m\", shared = true }]", ".rate_limits[0].shared", "no Redis"),
+        ("rate_limits = [{ limit = \"5/1m\" }, { limit = \"9/1h\" }]", ".rate_limits[1]", "another limit"),
+        ("access = \"public\"\nrate_limits = [{ limit = \"5/1m\" }]", ".rate_limits[0]", "no callers"),
+        ("strip_prefix = true\nrewrite = { prefix = \"/v2\" }", ".rewrite", "stripped already"),
+        ("rewrite = { prefix = \"/a\", path = \"/b\" }", ".rewrite.prefix", "whole path"),
+        ("rewrite = { prefix = \"/a/../b\" }", ".rewrite.prefix", "dot segment"),
+        ("rewrite = { host = \"a/b\" }", ".rewrite.host", "character"),
+        ("rewrite = { }", ".rewrite", "nothing"),
+        ("redirect = { }", ".redirect", "back to itself"),
+        ("redirect = { scheme = \"https\" }", ".redirect", "not known"),
+        ("host = \"*.a.example\"\nredirect = { scheme = \"https\" }", ".redirect", "not known"),
+        ("redirect = { status = 304, path = \"/y\" }", ".redirect.status", "not a redirect"),
+        ("redirect = { scheme = \"gopher\", host = \"a\" }", ".redirect.scheme", "not a scheme"),
+        ("redirect = { path = \"//evil.example\" }", ".redirect.path", "empty segment"),
+        ("redirect = { path = \"/y\" }\nstrip_prefix = true", ".redirect", "nothing is sent"),
+    ] {
+        route_refused(keys, key, words);
+    }
+    let both = "[[routes]]\npath = \"/x\"\nupstream = \"app\"\nredirect = { path = \"/y\" }";
+    refused(both, "routes[0].redirect", "reaches no upstream");
+    refused("[[routes]]\npath = \"/x/{id\"\nupstream = \"app\"", "routes[0].path", "whole segment");
+}
+
+#[test]
+fn what_routes_do_besides_is_read_as_written() {
+    let read = |keys: &str| {
+        let config = config(&format!("[[routes]]\npath = \"/x\"\n{keys}")).expect(keys);
+        config.routes[0].filters.clone().expect("it does something")
+    };
+    let redirect = read("host = \"a.example\"\nredirect = { scheme = \"https\" }").redirect.expect("a redirect");
+    assert_eq!((redirect.status.as_u16(), redirect.origin.as_deref()), (302, Some("https://a.example")));
+    let filters =
+        read("upstream = \"app\"\nrate_limits = [{ limit = \"5/1m\" }]\ncors = { origins = [\"*\"], max_age = \"1h\" }");
+    assert_eq!((&*filters.limits[0].name, filters.limits[0].quota), ("caller", 5));
+    assert_eq!(filters.cors.expect("rules").max_age, Duration::from_hours(1));
+    assert_eq!(config("").expect("the least").routes[0].filters, None, "a route that uses none of it has none of it");
 }

@@ -4,24 +4,15 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::policy::cors::{OriginError, origin};
 
 /// The origins that may read answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     origins: Box<[HeaderValue]>,
     credentials: bool,
-}
-
-/// The text is not an origin that can be compared with what browsers send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum OriginError {
-    /// `*`, or `null`, which every sandboxed frame sends.
-    #[error("would let every page call, with its visitors' cookies")]
-    Everybody,
-    /// Not scheme, host and port as browsers write them.
-    #[error("is not an origin as browsers send it")]
-    Form,
 }
 
 /// What to do about a request from a page.
@@ -46,6 +37,12 @@ impl Cors {
     pub fn new(origins: &[String], credentials: bool) -> Result<Self, (usize, OriginError)> {
         let parsed = origins.iter().enumerate().map(|(index, text)| origin(text).map_err(|error| (index, error)));
         Ok(Self { origins: parsed.collect::<Result<_, _>>()?, credentials })
+    }
+
+    /// Whether the pages of this origin may call with their visitors' cookies.
+    #[must_use]
+    pub fn lets_use_cookies(&self, origin: &HeaderValue) -> bool {
+        self.credentials && self.origins.contains(origin)
     }
 
     /// What a request with this head gets.
@@ -84,24 +81,6 @@ fn allow(fields: &mut HeaderMap, method: Option<&HeaderValue>, names: Option<&He
         fields.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
     }
     fields.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE_SECS));
-}
-
-/// An origin in the one form in which browsers send it (RFC 6454 §6.2): lower case, no default port, no slash.
-fn origin(text: &str) -> Result<HeaderValue, OriginError> {
-    if text == "null" || text.contains('*') {
-        return Err(OriginError::Everybody);
-    }
-    let uri: Uri = text.parse().map_err(|_| OriginError::Form)?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(OriginError::Form) };
-    let implied = matches!((scheme, authority.port_u16()), ("https", Some(443)) | ("http", Some(80)));
-    let port = authority.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
-    // An empty label stands in `https://.example`, which is the suffix that some frameworks take.
-    let one_host = !authority.host().split('.').any(str::is_empty);
-    let canonical = format!("{scheme}://{}{port}", authority.host()).to_ascii_lowercase();
-    if implied || !one_host || canonical != text {
-        return Err(OriginError::Form);
-    }
-    HeaderValue::from_str(text).map_err(|_| OriginError::Form)
 }
 
 #[cfg(test)]

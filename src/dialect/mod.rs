@@ -28,11 +28,12 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+pub use crate::policy::cors::OriginError;
 pub use answer::{Answer, AnswerBody, AnswerTemplate};
 pub use body::{BodyError, parse_body};
 pub use claims::Claims;
 pub use cookie::{CookieSpec, SameSite};
-pub use cors::{Cors, CorsAnswer, OriginError};
+pub use cors::{Cors, CorsAnswer};
 pub use errors::{ANY, ErrorTable};
 pub use fault::{DialectFault, FaultStep};
 pub use inputs::{Credentials, InputFault, Inputs, NewUser, RefusedInputs};

@@ -106,6 +106,12 @@ impl DialectRoute {
         self.inputs.values().flatten().any(|place| matches!(place, Place::Body(_)))
     }
 
+    /// Whether any input may come in a cookie.
+    #[must_use]
+    pub fn reads_cookie(&self) -> bool {
+        self.inputs.values().flatten().any(|place| matches!(place, Place::Cookie(_)))
+    }
+
     /// How success reads.
     #[must_use]
     pub fn render_ok(&self, values: &Values<'_>) -> Answer {

@@ -5,7 +5,6 @@
 //! the framing of both directions are pingora's business.
 
 mod cookies;
-mod reserved;
 mod response;
 
 use std::net::IpAddr;
@@ -19,9 +18,9 @@ use crate::policy::access::Permit;
 use crate::policy::bearer;
 use crate::policy::head::folds_to;
 use crate::policy::host::Host;
+use crate::policy::reserved::{IDENTITY_FIELDS, Reserved};
 
 use cookies::OwnCookies;
-use reserved::Reserved;
 
 pub use cookies::COOKIE_PREFIX;
 
@@ -73,6 +72,8 @@ pub struct IdentityHeaderNames {
     pub session: HeaderName,
     /// `iss`
     pub issuer: HeaderName,
+    /// The names of the client's own certificate.
+    pub client_certificate: HeaderName,
 }
 
 /// What [`Forwarding`] needs to know.
@@ -117,6 +118,8 @@ pub struct RequestFacts<'a> {
     pub host: &'a Host,
     /// The gateway's identifier of this request.
     pub request_id: &'a str,
+    /// The names of the client's own certificate, as [`carried_list`] makes them; none without one that is believed.
+    pub client_certificate: Option<&'a HeaderValue>,
 }
 
 /// Changes to a head: first `remove`, then `set` (replaces every field of that name), then `append`.
@@ -156,8 +159,9 @@ pub struct Forwarding {
 }
 
 impl IdentityHeaderNames {
-    fn all(&self) -> [&HeaderName; 7] {
-        [&self.subject, &self.username, &self.email, &self.roles, &self.scopes, &self.session, &self.issuer]
+    fn all(&self) -> [&HeaderName; IDENTITY_FIELDS] {
+        let Self { subject, username, email, roles, scopes, session, issuer, client_certificate } = self;
+        [subject, username, email, roles, scopes, session, issuer, client_certificate]
     }
 }
 
@@ -228,6 +232,9 @@ impl Forwarding {
         edits.set.push((X_FORWARDED_HOST, host));
         edits.set.push((X_FORWARDED_PROTO, scheme));
         edits.set.push((X_REQUEST_ID, carried(facts.request_id)));
+        if let Some(certificate) = facts.client_certificate {
+            edits.set.push((self.names.client_certificate.clone(), certificate.clone()));
+        }
     }
 
     /// The identity headers of `principal`, for whoever answers about it without forwarding anything.
@@ -267,7 +274,9 @@ fn carried(text: &str) -> HeaderValue {
     HeaderValue::from_str(&encoded).expect("percent-encoded text is visible ASCII")
 }
 
-fn carried_list(items: &[Box<str>]) -> HeaderValue {
+/// Several texts as one field value, separated by commas, each encoded so that none can pass for two.
+#[must_use]
+pub fn carried_list(items: &[Box<str>]) -> HeaderValue {
     let mut list = String::with_capacity(items.iter().map(|item| item.len() + 1).sum());
     for item in items {
         if !list.is_empty() {

@@ -25,6 +25,7 @@ fn names() -> IdentityHeaderNames {
         scopes: name("x-auth-scopes"),
         session: name("x-auth-session"),
         issuer: name("x-auth-issuer"),
+        client_certificate: name("x-auth-client-certificate"),
     }
 }
 
@@ -76,6 +77,7 @@ fn at_upstream(incoming: HeaderMap, permit: &Permit) -> HeaderMap {
         scheme: Scheme::Https,
         host: &host,
         request_id: "req-1",
+        client_certificate: None,
     };
     let edits = forwarding().request_edits(&incoming, permit, &facts);
     edited(incoming, edits)

@@ -16,7 +16,9 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::claims::{Read, Written, instant};
+pub(super) use self::claims::JTI_BYTES_MAX;
+use self::claims::{Read, Written};
+pub(super) use self::claims::{SUBJECT_BYTES_MAX, instant, printable};
 use super::jose::{Unreadable, Unverified};
 use super::signing_keys::{KeyRing, SigningKey};
 use super::{Caller, Credential, Principal};
@@ -24,7 +26,7 @@ use super::{Caller, Credential, Principal};
 /// JOSE `typ` (RFC 9068 §2.1).
 pub(super) const TYPE: &str = "at+jwt";
 /// Larger than any token of ours, smaller than what a header section may hold; bounds all work on a forgery.
-const TOKEN_BYTES_MAX: usize = 8 * 1024;
+pub(super) const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// What a new access token says.
 #[derive(Debug, Clone)]
 pub struct Claims {
@@ -98,6 +100,9 @@ pub enum TokenError {
     /// It was valid.
     #[error("the token has expired")]
     Expired,
+    /// Its issuer, asked about it, does not know it or has ended it.
+    #[error("the token is not active at its issuer")]
+    Inactive,
 }
 
 /// Why no token was made.
@@ -129,6 +134,7 @@ impl TokenError {
             Self::Life => "life",
             Self::NotYet => "not_yet",
             Self::Expired => "expired",
+            Self::Inactive => "inactive",
         }
     }
 }
@@ -147,7 +153,7 @@ impl TokenPolicy {
 }
 
 /// `instant + by` in nanoseconds since the epoch: cannot overflow, whatever a token claims.
-fn later(instant: Timestamp, by: Duration) -> i128 {
+pub(super) fn later(instant: Timestamp, by: Duration) -> i128 {
     instant.as_nanosecond() + i128::try_from(by.as_nanos()).unwrap_or(i128::MAX / 2)
 }
 

@@ -4,6 +4,7 @@
 pub mod access_token;
 pub mod block_list;
 pub mod client_assertion;
+pub mod foreign_token;
 mod hashing;
 mod jose;
 mod key_material;
@@ -53,6 +54,8 @@ pub enum Credential {
     Client,
     /// A user's API key: `session` is the key's id.
     ApiKey,
+    /// A token of another issuer: `subject` is the name there. It has no account here.
+    Foreign,
 }
 
 /// What identifies a token for revocation: nothing in it is secret.

@@ -110,6 +110,39 @@ impl PublicKeys {
     /// # Errors
     /// The first rule that it breaks.
     pub fn parse(json: &str) -> Result<Self, PublicKeysError> {
+        let keys = Self::read(json)?.into_iter().map(Jwk::key).collect::<Result<Vec<_>, _>>()?;
+        Self::told_apart(keys)
+    }
+
+    /// Reads the key set of an issuer, which serves others than us: keys for encryption, of types that are not known here,
+    /// or too weak are left out, and counted. What shows that the issuer makes mistakes with its keys (a private key, a
+    /// secret, one id for two keys) is refused as a whole.
+    ///
+    /// # Errors
+    /// The first rule that it breaks, and no key that is left.
+    pub fn parse_usable(json: &str) -> Result<(Self, usize), PublicKeysError> {
+        let jwks = Self::read(json)?;
+        for (index, jwk) in jwks.iter().enumerate() {
+            if jwk.kid.is_some() && jwks[..index].iter().any(|other| other.kid == jwk.kid) {
+                return Err(PublicKeysError::Kid);
+            }
+        }
+        let (all, mut keys, mut first) = (jwks.len(), Vec::new(), PublicKeysError::Use);
+        for jwk in jwks {
+            match jwk.key() {
+                Ok(key) => keys.push(key),
+                Err(PublicKeysError::Private) => return Err(PublicKeysError::Private),
+                Err(error) => first = error,
+            }
+        }
+        if keys.is_empty() {
+            return Err(first);
+        }
+        let left_out = all - keys.len();
+        Ok((Self::told_apart(keys)?, left_out))
+    }
+
+    fn read(json: &str) -> Result<Vec<Jwk>, PublicKeysError> {
         if json.len() > BYTES_MAX {
             return Err(PublicKeysError::Size);
         }
@@ -124,7 +157,10 @@ impl PublicKeys {
         if !(1..=KEYS_MAX).contains(&jwks.len()) {
             return Err(PublicKeysError::Size);
         }
-        let keys = jwks.into_iter().map(Jwk::key).collect::<Result<Vec<_>, _>>()?;
+        Ok(jwks)
+    }
+
+    fn told_apart(keys: Vec<PublicKey>) -> Result<Self, PublicKeysError> {
         for (index, key) in keys.iter().enumerate() {
             let named_alike = keys[..index].iter().any(|other| other.kid == key.kid);
             if named_alike || (key.kid.is_none() && keys.len() > 1) {
@@ -143,15 +179,23 @@ impl PublicKeys {
     /// Whether `signature` is over `message` by the key with this id (the only key, if none is named), with the
     /// algorithm of that key and no other. Without such a key the work is the same: see [`nobody`].
     pub(super) fn verify(&self, kid: Option<&str>, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
-        let key = match (kid, &self.0[..]) {
+        let key = self.find(kid).filter(|key| key.algorithm.name() == algorithm);
+        let verified = key.or_else(|| nobody::key(algorithm)).is_some_and(|key| key.key.verify_sig(message, signature).is_ok());
+        verified && key.is_some()
+    }
+
+    /// The algorithm of the key with this id (the only key, if none is named), if there is one.
+    pub(super) fn algorithm(&self, kid: Option<&str>) -> Option<Algorithm> {
+        self.find(kid).map(|key| key.algorithm)
+    }
+
+    fn find(&self, kid: Option<&str>) -> Option<&PublicKey> {
+        match (kid, &self.0[..]) {
             (None, [only]) => Some(only),
             (None, _) => None,
             (Some(kid), [PublicKey { kid: None, .. }]) if !kid.is_empty() => self.0.first(),
             (Some(kid), keys) => keys.iter().find(|key| key.kid.as_deref() == Some(kid)),
-        };
-        let key = key.filter(|key| key.algorithm.name() == algorithm);
-        let verified = key.or_else(|| nobody::key(algorithm)).is_some_and(|key| key.key.verify_sig(message, signature).is_ok());
-        verified && key.is_some()
+        }
     }
 }
 
@@ -305,5 +349,40 @@ mod tests {
             assert_eq!(PublicKeys::parse(&json).map(drop), Err(error), "{what}");
         }
         assert!(PublicKeys::parse(&with(Algorithm::EdDsa, "x5t", json!("ignored"))).is_ok());
+    }
+
+    // Cases 142 and 144, for a set that serves others, too.
+    #[test]
+    fn of_an_issuers_set_unusable_keys_are_left_out_and_careless_sets_refused() {
+        let even = URL_SAFE_NO_PAD.encode([1, 0, 0]);
+        let short = URL_SAFE_NO_PAD.encode([0xff; 128]);
+        let bad = |algorithm, member: &str, value| -> Value {
+            let mut jwk = jwk(algorithm);
+            jwk.insert("kid".to_owned(), json!("bad"));
+            jwk.insert(member.to_owned(), value);
+            jwk.into()
+        };
+        let beside = |bad: &Value| json!({"keys": [jwk(Algorithm::EdDsa), bad]}).to_string();
+        for (what, key, alone) in [
+            ("for encryption", bad(Algorithm::Rs256, "use", json!("enc")), PublicKeysError::Use),
+            ("key_ops", bad(Algorithm::Rs256, "key_ops", json!(["encrypt"])), PublicKeysError::Use),
+            ("of another algorithm", bad(Algorithm::Rs256, "alg", json!("RSA-OAEP")), PublicKeysError::Use),
+            ("of another curve", bad(Algorithm::Es256, "crv", json!("P-521")), PublicKeysError::Use),
+            ("off the curve", bad(Algorithm::Es256, "x", json!(URL_SAFE_NO_PAD.encode([1; 32]))), PublicKeysError::Key),
+            ("RSA of 1024 bits", bad(Algorithm::Rs256, "n", json!(short)), PublicKeysError::Key),
+            ("an even exponent", bad(Algorithm::Rs256, "e", json!(even)), PublicKeysError::Key),
+        ] {
+            let (keys, left_out) = PublicKeys::parse_usable(&beside(&key)).expect(what);
+            assert_eq!((left_out, keys.algorithm(Some("bad"))), (1, None), "{what}");
+            assert_eq!(keys.algorithm(Some("EdDSA")), Some(Algorithm::EdDsa), "{what}");
+            assert_eq!(PublicKeys::parse_usable(&json!({"keys": [key]}).to_string()).map(drop), Err(alone), "{what}");
+        }
+        for (what, key, error) in [
+            ("private", bad(Algorithm::EdDsa, "d", json!("AA")), PublicKeysError::Private),
+            ("a secret", json!({"kty": "oct", "k": "AA", "kid": "bad"}), PublicKeysError::Private),
+            ("the same id", bad(Algorithm::Es256, "kid", json!("EdDSA")), PublicKeysError::Kid),
+        ] {
+            assert_eq!(PublicKeys::parse_usable(&beside(&key)).map(drop), Err(error), "{what}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::identity::Caller;
 use crate::identity::scope::Scope;
 use crate::identity::user::Role;
 
+use super::rewrite::Outgoing;
 use super::route::Route;
 
 /// Whether a route needs a token.
@@ -48,6 +49,7 @@ impl Requirements {
 pub struct Permit {
     route: Arc<Route>,
     caller: Option<Arc<Caller>>,
+    outgoing: Option<Box<Outgoing>>,
 }
 
 /// Why a recognised (or anonymous) caller may not pass.
@@ -72,7 +74,7 @@ pub enum AccessRefusal {
 /// Says what is missing.
 pub fn decide(route: Arc<Route>, caller: Option<Arc<Caller>>, now: impl FnOnce() -> Timestamp) -> Result<Permit, AccessRefusal> {
     match (route.access, &caller) {
-        (Access::Public, _) => return Ok(Permit { route, caller: None }),
+        (Access::Public, _) => return Ok(Permit { route, caller: None, outgoing: None }),
         (Access::Authenticated, None) => return Err(AccessRefusal::MissingToken),
         (Access::Optional, None) if !route.require.is_empty() => return Err(AccessRefusal::MissingToken),
         (Access::Authenticated | Access::Optional, _) => {}
@@ -95,7 +97,7 @@ pub fn decide(route: Arc<Route>, caller: Option<Arc<Caller>>, now: impl FnOnce()
             return Err(AccessRefusal::TooLongAgo(max_age));
         }
     }
-    Ok(Permit { route, caller })
+    Ok(Permit { route, caller, outgoing: None })
 }
 
 impl Permit {
@@ -103,6 +105,18 @@ impl Permit {
     #[must_use]
     pub fn route(&self) -> &Arc<Route> {
         &self.route
+    }
+
+    /// The same for a request that is sent as something else than it was asked for.
+    #[must_use]
+    pub fn sent_as(self, outgoing: Outgoing) -> Self {
+        Self { outgoing: Some(Box::new(outgoing)), ..self }
+    }
+
+    /// What it is sent as, if not as it was asked for.
+    #[must_use]
+    pub fn outgoing(&self) -> Option<&Outgoing> {
+        self.outgoing.as_deref()
     }
 
     /// For whom; none on public routes and for anonymous callers of optional ones.

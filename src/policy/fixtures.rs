@@ -10,7 +10,7 @@ use crate::identity::{Caller, Credential, Principal, TokenFacts};
 
 use super::access::{Access, Requirements};
 use super::host::HostPattern;
-use super::path::PathPrefix;
+use super::pattern::PathPattern;
 use super::route::Route;
 
 /// The issuer of [`caller`].
@@ -21,14 +21,17 @@ pub(crate) fn route(host: Option<&str>, path: &str) -> Route {
     Route {
         name: format!("{}{path}", host.unwrap_or_default()).into(),
         host: host.map(|host| HostPattern::parse(host).expect("a valid host")),
-        path: PathPrefix::parse(path).expect("a valid path"),
+        path: PathPattern::parse(path, false).expect("a valid path"),
         methods: Box::default(),
+        conditions: None,
         upstream: "app".into(),
         access: Access::Authenticated,
         require: Requirements::default(),
         pass_token: false,
         websocket: false,
         body_bytes_max: 1024,
+        timeouts: None,
+        filters: None,
     }
 }
 

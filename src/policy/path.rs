@@ -91,7 +91,7 @@ impl<'a> Target<'a> {
         let raw = if raw.first() == Some(&b'/') { raw } else { origin_form(raw, host)? };
         let path_end = raw.iter().position(|&b| b == b'?').unwrap_or(raw.len());
         let (path, query) = raw.split_at(path_end);
-        // The query takes no part in any decision and is passed on byte by byte. Browsers leave `[`, `|` and
+        // The query is passed on byte by byte. Browsers leave `[`, `|` and
         // the like bare in it; what would not survive a request line is refused.
         if !query.iter().all(|b| b.is_ascii_graphic() && !b"\"#<>".contains(b)) {
             return Err(TargetError::Character);
@@ -111,7 +111,7 @@ impl<'a> Target<'a> {
         CanonicalPath(&self.path_and_query[..self.path_bytes])
     }
 
-    /// The query, without its `?`. No decision may depend on it.
+    /// The query, without its `?`. Only routes that ask for a parameter decide by it.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.path_and_query[self.path_bytes..].strip_prefix('?')
@@ -264,7 +264,7 @@ impl<'a> CanonicalPath<'a> {
 
     /// The segments as rules see them: decoded, without path parameters, without dots and spaces at their end.
     /// None for `/`; a slash at the end makes no difference.
-    pub fn segments(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+    pub fn segments(&self) -> impl Iterator<Item = Cow<'a, str>> + Clone + use<'a> {
         self.0.split('/').filter(|segment| !segment.is_empty()).map(decided)
     }
 }

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tower::ServiceExt;
 
 use super::context::Exchange;
+use crate::api;
 use crate::api::context::RequestContext;
 use crate::api::dialects::{self, DialectApi};
 use crate::dialect::{Dialect, DialectRoute};
@@ -65,8 +66,7 @@ impl ApiCalls {
 
     /// Whether the gateway itself answers this canonical path.
     pub(super) fn serves(&self, path: &str) -> bool {
-        let under_prefix = path.strip_prefix(self.prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        under_prefix || matches!(path, "/.well-known/jwks.json" | "/.well-known/oauth-authorization-server")
+        api::serves(&self.prefix, path)
     }
 
     /// The answer to a request; it has the reason as an extension if it is a refusal.

@@ -4,42 +4,56 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Cache;
 use async_trait::async_trait;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use pingora_timeout::timeout;
+use pingora_timeout::{sleep, timeout};
 
-use super::Proxy;
-use super::head_guard::{GuardSettings, HeadGuard};
+use super::entrance::Entrances;
+use super::head_guard::HeadGuard;
+use super::{Live, Proxy};
 use crate::telemetry::metrics::Metrics;
+
+/// A client's request is on its way for so long at most, with all the waiting of a loaded machine.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// What pingora hands accepted connections to.
 pub struct Connections {
     http: Arc<HttpProxy<Proxy>>,
-    guard: Arc<GuardSettings>,
-    idle_timeout: Duration,
+    live: Live,
+    entrances: Entrances,
     metrics: Arc<Metrics>,
 }
 
 impl Connections {
-    pub(super) fn new(http: HttpProxy<Proxy>, guard: GuardSettings, idle_timeout: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { http: Arc::new(http), guard: Arc::new(guard), idle_timeout, metrics }
+    pub(super) fn new(http: HttpProxy<Proxy>, live: Live, entrances: Entrances, metrics: Arc<Metrics>) -> Self {
+        Self { http: Arc::new(http), live, entrances, metrics }
     }
 
     /// The exchange whose head begins now.
-    fn session(&self, guard: Box<HeadGuard>, kept: Option<HttpPersistentSettings>) -> ServerSession {
+    fn session(guard: Box<HeadGuard>, kept: Option<HttpPersistentSettings>) -> ServerSession {
+        let header_timeout = guard.header_timeout();
         let mut session = ServerSession::new_http1(guard);
         if let Some(kept) = kept {
             kept.apply_to_session(&mut session);
         }
         // pingora's own time for each read of a head, in whole seconds. It closes without a word, so it must not end
         // before the guard's deadline, which answers.
-        session.set_keepalive(Some(self.guard.header_timeout.as_secs() + 1));
+        session.set_keepalive(Some(header_timeout.as_secs() + 1));
         session
     }
+}
+
+/// Until an idle connection is closed because the gateway stops: a request may be on its way, sent before its client could
+/// know. It is answered with `Connection: close`.
+async fn parting(stopping: &mut ShutdownWatch) {
+    // The sender ends with the process.
+    drop(stopping.wait_for(|stopping| *stopping).await);
+    sleep(PARTING).await;
 }
 
 #[async_trait]
@@ -47,23 +61,27 @@ impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.metrics.connection_opened();
         let mut stopping = shutdown.clone();
-        let mut guard = Box::new(HeadGuard::new(stream, Arc::clone(&self.guard)));
-        let (mut patience, mut kept) = (self.guard.header_timeout, None);
+        // One look at a pointer per request, while nothing was reloaded.
+        let mut snapshot = Cache::new(self.live.cell());
+        let (stream, arrival) = self.entrances.enter(stream, &snapshot.load().parts.trusted_proxies).await?;
+        let mut guard = Box::new(HeadGuard::new(stream, arrival, Arc::clone(&snapshot.load().guard)));
+        let (mut patience, mut kept) = (guard.header_timeout(), None);
         loop {
             let begins = tokio::select! {
                 biased;
                 // Asked first: a request that has arrived is served even if the gateway is about to stop.
                 begins = timeout(patience, guard.head_begins()) => begins.unwrap_or(false),
-                _ = stopping.wait_for(|stopping| *stopping) => false,
+                () = parting(&mut stopping) => false,
             };
             if !begins {
                 return None;
             }
-            let next = self.http.process_new_http(self.session(guard, kept), shutdown).await?;
+            let next = self.http.process_new_http(Self::session(guard, kept), shutdown).await?;
             let stream;
             (stream, kept) = next.consume();
-            guard = HeadGuard::rearm(stream)?;
-            patience = self.idle_timeout;
+            let snapshot = snapshot.load();
+            guard = HeadGuard::rearm(stream, &snapshot.guard)?;
+            patience = snapshot.parts.timeouts.idle;
         }
     }
 

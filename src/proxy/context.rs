@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
+use super::arrival::Arrival;
+use super::attempts::Held;
+use super::snapshot::Snapshot;
 use crate::admission::Destination;
 use crate::dialect::Dialect;
 use crate::policy::access::Permit;
@@ -45,14 +48,20 @@ pub(super) enum Stage {
 
 /// One request.
 pub struct Exchange {
+    /// What it is served by, to its end: a reload is for the requests that come after it.
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) id: String,
     pub(super) started: Instant,
     pub(super) client: IpAddr,
+    /// How its connection came to be; none for plain HTTP.
+    pub(super) arrival: Option<Arc<Arrival>>,
     pub(super) destination: Option<Destination>,
     /// Whose wire format it is in, if any.
     pub(super) dialect: Option<Arc<Dialect>>,
     /// CORS fields, for whatever answer it gets.
     pub(super) cors: HeaderMap,
+    /// Fields about rate limits, for whatever answer it gets.
+    pub(super) limits: Option<Box<HeaderMap>>,
     pub(super) stage: Stage,
     /// Why it failed or was refused, once it was.
     pub(super) reason: Option<Reason>,
@@ -60,6 +69,10 @@ pub struct Exchange {
     pub(super) detail: Option<&'static str>,
     /// Bytes of the request body that passed.
     pub(super) body_bytes: u64,
+    /// What it holds of its upstream.
+    pub(super) held: Held,
+    /// When it is given up, where its route says so.
+    pub(super) deadline: Option<Instant>,
     /// Connection attempts to the upstream.
     pub(super) attempts: u32,
     /// When the first attempt began.
@@ -71,18 +84,23 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(id: String, started: Instant, in_flight: Present) -> Self {
+    pub(super) fn new(id: String, started: Instant, in_flight: Present, snapshot: Arc<Snapshot>) -> Self {
         Self {
+            snapshot,
             id,
             started,
             client: super::outcome::NO_ADDRESS,
+            arrival: None,
             destination: None,
             dialect: None,
             cors: HeaderMap::new(),
+            limits: None,
             stage: Stage::Arrived,
             reason: None,
             detail: None,
             body_bytes: 0,
+            held: Held::default(),
+            deadline: None,
             attempts: 0,
             upstream_started: None,
             upstream_waited: None,

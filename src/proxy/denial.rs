@@ -6,6 +6,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 use pingora::proxy::Session;
 
+use super::arrival;
 use super::context::Exchange;
 use crate::admission::Denied;
 use crate::api::dialects;
@@ -46,10 +47,12 @@ pub(super) async fn write(session: &mut Session, answer: Response<Bytes>, ctx: &
         session.set_keepalive(None);
     }
     let (parts, body) = answer.into_parts();
-    let mut response = ResponseHeader::build(parts.status, Some(parts.headers.len() + ctx.cors.len() + 1))?;
-    for (name, value) in parts.headers.iter().chain(&ctx.cors) {
+    let mut response = ResponseHeader::build(parts.status, Some(parts.headers.len() + ctx.cors.len() + 3))?;
+    let limits = ctx.limits.iter().flat_map(|fields| fields.iter());
+    for (name, value) in parts.headers.iter().chain(&ctx.cors).chain(limits) {
         response.append_header(name, value)?;
     }
+    arrival::insert_hsts(&mut response, ctx)?;
     if parts.status != http::StatusCode::NO_CONTENT {
         response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
@@ -67,6 +70,8 @@ fn breaks_protocol(reason: Reason) -> bool {
 pub(super) fn problem(denied: &Denied) -> Problem {
     if let Some(max_age) = denied.max_age() {
         Problem::reauthenticate(max_age)
+    } else if let Some(retry_after) = denied.retry_after() {
+        Problem::too_many(retry_after)
     } else if let Some(scopes) = denied.required_scopes() {
         Problem::insufficient_scope(scopes)
     } else {

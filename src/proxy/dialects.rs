@@ -7,9 +7,9 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 use pingora::proxy::Session;
 
-use super::Proxy;
 use super::api_calls::Answerer;
-use crate::admission::{Denied, Destination};
+use super::snapshot::Snapshot;
+use crate::admission::{Denied, Destination, Way};
 use crate::dialect::{CorsAnswer, Dialect};
 use crate::policy::access::Permit;
 use crate::policy::bearer;
@@ -25,59 +25,58 @@ pub(super) struct Front {
     pub(super) answerer: Option<Answerer>,
 }
 
-impl Proxy {
-    /// Finds out in whose wire format a request is. A preflight is answered before anything else is looked at: it brings
-    /// no credentials.
-    pub(super) fn front(&self, session: &Session, Destination { host, target }: &Destination) -> Front {
-        if self.parts.dialects.is_empty() {
-            return Front::default();
-        }
-        let local = session.as_downstream().server_addr().and_then(|address| address.as_inet());
-        let path = target.path();
-        let dialect = self.parts.dialects.for_request(local.map_or(0, std::net::SocketAddr::port), host, &path);
-        let Some(dialect) = dialect else { return Front::default() };
-        let head = session.req_header();
-        let route = dialect.route(&head.method, &path);
-        let route = route.map(|route| Answerer::Route(Arc::clone(dialect), Arc::clone(route)));
-        let (cors, answerer) = match dialect.cors.as_ref().map(|cors| cors.answer(&head.method, &head.headers)) {
-            Some(CorsAnswer::Preflight(fields)) => (fields, Some(Answerer::Preflight)),
-            Some(CorsAnswer::Fields(fields)) => (fields, route),
-            None => (HeaderMap::new(), route),
-        };
-        Front { dialect: Some(Arc::clone(dialect)), cors, answerer }
+/// Finds out in whose wire format a request is. A preflight is answered before anything else is looked at: it brings
+/// no credentials.
+pub(super) fn front(snapshot: &Snapshot, session: &Session, Destination { host, target }: &Destination) -> Front {
+    if snapshot.parts.dialects.is_empty() {
+        return Front::default();
     }
-
-    /// Decides whether the request may be forwarded. Where its dialect lets a cookie revive an access token that has
-    /// expired, and nothing else is wrong with the token, the session decides.
-    pub(super) async fn admit(
-        &self,
-        session: &Session,
-        destination: &Destination,
-        dialect: Option<&Arc<Dialect>>,
-    ) -> std::result::Result<Permit, Denied> {
-        let head = session.req_header();
-        let denied = match self.parts.gate.admit(destination, head).await {
-            Err(denied) if denied.is_expiry() => denied,
-            decided => return decided,
-        };
-        let dialect = dialect.filter(|dialect| dialect.cookie_revives);
-        let cookie = dialect.and_then(|dialect| dialect.refresh_token_in(&head.headers));
-        let (Some(cookie), Ok(Some(token))) = (cookie, bearer::extract(&head.headers)) else { return Err(denied) };
-        let caller = self.parts.api.revive(token.to_owned(), cookie.into_owned()).await.map_err(Denied::NotRevived)?;
-        self.parts.gate.admit_as(caller, destination, head)
-    }
+    let local = session.as_downstream().server_addr().and_then(|address| address.as_inet());
+    let path = target.path();
+    let dialect = snapshot.parts.dialects.for_request(local.map_or(0, std::net::SocketAddr::port), host, &path);
+    let Some(dialect) = dialect else { return Front::default() };
+    let head = session.req_header();
+    let route = dialect.route(&head.method, &path);
+    let route = route.map(|route| Answerer::Route(Arc::clone(dialect), Arc::clone(route)));
+    let (cors, answerer) = match dialect.cors.as_ref().map(|cors| cors.answer(&head.method, &head.headers)) {
+        Some(CorsAnswer::Preflight(fields)) => (fields, Some(Answerer::Preflight)),
+        Some(CorsAnswer::Fields(fields)) => (fields, route),
+        None => (HeaderMap::new(), route),
+    };
+    Front { dialect: Some(Arc::clone(dialect)), cors, answerer }
 }
 
-/// The fields that say which pages may read an answer: the dialect's word is the only one.
-const CORS: [header::HeaderName; 5] = [
+/// Decides whether the request may be forwarded. Where its dialect lets a cookie revive an access token that has
+/// expired, and nothing else is wrong with the token, the session decides.
+pub(super) async fn admit(
+    snapshot: &Snapshot,
+    session: &Session,
+    way: &Way<'_>,
+    dialect: Option<&Arc<Dialect>>,
+) -> std::result::Result<Permit, Denied> {
+    let head = session.req_header();
+    let denied = match snapshot.parts.gate.admit(way, head).await {
+        Err(denied) if denied.is_expiry() => denied,
+        decided => return decided,
+    };
+    let dialect = dialect.filter(|dialect| dialect.cookie_revives);
+    let cookie = dialect.and_then(|dialect| dialect.refresh_token_in(&head.headers));
+    let (Some(cookie), Ok(Some(token))) = (cookie, bearer::extract(&head.headers)) else { return Err(denied) };
+    let caller = snapshot.parts.api.revive(token.to_owned(), cookie.into_owned()).await.map_err(Denied::NotRevived)?;
+    snapshot.parts.gate.admit_as(caller, way)
+}
+
+/// The fields that say which pages may read an answer: the dialect's or the route's word is the only one.
+const CORS: [header::HeaderName; 6] = [
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
     header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
     header::ACCESS_CONTROL_ALLOW_METHODS,
     header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_EXPOSE_HEADERS,
     header::ACCESS_CONTROL_MAX_AGE,
 ];
 
-/// Puts the fields of the dialect in place of an upstream's. What else an answer varies by is still the upstream's to say.
+/// Puts these fields in place of an upstream's. What else an answer varies by is still the upstream's to say.
 pub(super) fn replace_cors(response: &mut ResponseHeader, fields: &HeaderMap) -> Result<()> {
     if fields.is_empty() {
         return Ok(());

@@ -12,8 +12,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
+use super::arrival::Arrival;
 use super::head_scan::{HeadScan, Progress};
 use crate::limit::RequestLimits;
 use crate::reason::Reason;
@@ -66,6 +67,8 @@ enum Farewell {
 /// A client's connection, guarded while a request head is being read.
 pub(super) struct HeadGuard {
     inner: Stream,
+    /// How it came to be; none for plain HTTP.
+    arrival: Option<Arc<Arrival>>,
     settings: Arc<GuardSettings>,
     scan: HeadScan,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -75,6 +78,10 @@ pub(super) struct HeadGuard {
     /// Whether something was written after the last flush.
     unflushed: bool,
     parsed: AtomicBool,
+    /// Whether `overdue` counts; looked at with every read, unlike the lock.
+    timed: AtomicBool,
+    /// The end of the time that the exchange has.
+    overdue: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 impl fmt::Debug for HeadGuard {
@@ -85,10 +92,11 @@ impl fmt::Debug for HeadGuard {
 
 impl HeadGuard {
     /// Guards a new connection.
-    pub(super) fn new(inner: Stream, settings: Arc<GuardSettings>) -> Self {
+    pub(super) fn new(inner: Stream, arrival: Option<Arc<Arrival>>, settings: Arc<GuardSettings>) -> Self {
         let scan = HeadScan::new(&settings.limits);
         Self {
             inner,
+            arrival,
             settings,
             scan,
             deadline: None,
@@ -96,16 +104,27 @@ impl HeadGuard {
             early: Bytes::new(),
             unflushed: false,
             parsed: AtomicBool::new(false),
+            timed: AtomicBool::new(false),
+            overdue: Mutex::default(),
         }
     }
 
     /// Guards the next head on a connection that was kept alive; none if it was never guarded.
-    pub(super) fn rearm(stream: Stream) -> Option<Box<Self>> {
+    pub(super) fn rearm(stream: Stream, settings: &Arc<GuardSettings>) -> Option<Box<Self>> {
         let mut guard = stream.into_any().downcast::<Self>().ok()?;
+        if !Arc::ptr_eq(&guard.settings, settings) {
+            guard.settings = Arc::clone(settings);
+        }
         guard.scan = HeadScan::new(&guard.settings.limits);
         guard.deadline = None;
         *guard.parsed.get_mut() = false;
+        *guard.timed.get_mut() = false;
         Some(guard)
+    }
+
+    /// From the first byte of a head to its last.
+    pub(super) fn header_timeout(&self) -> Duration {
+        self.settings.header_timeout
     }
 
     /// Waits for the first bytes of a head and keeps them for the parser; false at the end of the connection.
@@ -132,11 +151,25 @@ impl HeadGuard {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the guarding: the head was accepted by the parser, and what follows is a body.
-    pub(super) fn head_parsed(stream: &Stream) {
-        if let Some(guard) = stream.as_any().downcast_ref::<Self>() {
-            guard.parsed.store(true, Ordering::Relaxed);
-        }
+    /// Ends the guarding: the head was accepted by the parser, and what follows is a body. Says how the client came.
+    pub(super) fn head_parsed(stream: &Stream) -> Option<Arc<Arrival>> {
+        let guard = stream.as_any().downcast_ref::<Self>()?;
+        guard.parsed.store(true, Ordering::Relaxed);
+        guard.arrival.clone()
+    }
+
+    /// Lets the exchange have so much more time; none for as much as it likes. Afterwards its client looks as if it had
+    /// gone: pingora watches the client while it waits for the upstream, and has no limit for the exchange as a whole.
+    pub(super) fn give_up_after(stream: &Stream, remaining: Option<Duration>) {
+        let Some(guard) = stream.as_any().downcast_ref::<Self>() else { return };
+        guard.timed.store(remaining.is_some(), Ordering::Relaxed);
+        *guard.overdue.lock().expect("no holder of the time panics") =
+            remaining.map(|remaining| Box::pin(tokio::time::sleep(remaining)));
+    }
+
+    fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        let overdue = self.overdue.get_mut().expect("no holder of the time panics");
+        overdue.as_mut().is_some_and(|overdue| overdue.as_mut().poll(cx).is_ready())
     }
 
     fn refused(reason: Reason) -> io::Error {
@@ -178,6 +211,9 @@ impl HeadGuard {
     }
 
     fn peer(&self) -> Option<IpAddr> {
+        if let Some(told) = self.arrival.as_ref().and_then(|arrival| arrival.peer) {
+            return Some(told);
+        }
         let digest = self.inner.get_socket_digest()?;
         match digest.peer_addr()? {
             SocketAddr::Inet(address) => Some(address.ip()),
@@ -233,6 +269,10 @@ impl AsyncRead for HeadGuard {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.is_parsed() {
             return self.poll_read_head(cx, buf);
+        }
+        if *self.timed.get_mut() && self.is_overdue(cx) {
+            *self.timed.get_mut() = false;
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let read = self.poll_inner_read(cx, buf);
         // pingora flushes a response of known length at its end only. It watches the client while it waits for

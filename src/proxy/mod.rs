@@ -5,13 +5,20 @@
 //! `Connection`-nominated fields before that phase and would otherwise delete ours (CVE-2026-105299).
 
 mod api_calls;
+mod arrival;
+mod attempts;
 mod connections;
 mod context;
 mod denial;
 mod dialects;
+mod entrance;
+mod filters;
 mod head_guard;
 mod head_scan;
 mod outcome;
+mod proxy_header;
+mod snapshot;
+mod tls_stream;
 mod upstream;
 
 use std::net::IpAddr;
@@ -30,10 +37,17 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 
 pub use api_calls::ApiCalls;
+pub use attempts::ATTEMPTS_MAX;
 pub use connections::Connections;
 pub use context::{Exchange, RequestIds};
-pub use upstream::{ServerSettings, UpstreamSettings, Upstreams};
+pub use entrance::{EntranceParts, Listener, Protocol, SecureParts};
+pub use snapshot::Live;
+pub use upstream::{
+    Balance, EjectionSettings, HashBy, HealthSettings, Resolve, ServerSettings, SystemResolver, UpstreamSettings, UpstreamTls,
+    Upstreams,
+};
 
+use crate::admission::rates::RateLimiter;
 use crate::admission::{Denied, Destination, Gate};
 use crate::api::context::RequestContext;
 use crate::api::problem::Problem;
@@ -48,13 +62,13 @@ use crate::reason::Reason;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use api_calls::{Answerer, CallError};
+use arrival::Arrival;
 use context::Stage;
 use denial::Denial;
-use head_guard::{GuardSettings, HeadGuard};
-use outcome::{NO_ADDRESS, Recorder};
-
-/// pingora counts attempts, not retries: one request and one retry.
-pub const ATTEMPTS_MAX: usize = 2;
+use entrance::Entrances;
+use head_guard::HeadGuard;
+use outcome::NO_ADDRESS;
+use snapshot::Snapshot;
 
 /// Times after which a client connection is given up.
 #[derive(Debug, Clone, Copy)]
@@ -67,12 +81,14 @@ pub struct DownstreamTimeouts {
     pub body: Duration,
 }
 
-/// Everything that the proxy is made of.
+/// Everything that a request is served by, from its first phase to its last.
 pub struct ProxyParts {
     /// The wire formats of existing systems.
     pub dialects: Dialects,
     /// The decisions.
     pub gate: Gate,
+    /// The buckets of routes that have rate limits.
+    pub rates: Arc<RateLimiter>,
     /// The header edits.
     pub forwarding: Arc<Forwarding>,
     /// Every route's name and its upstream's: their time series are made once.
@@ -85,7 +101,7 @@ pub struct ProxyParts {
     pub limits: RequestLimits,
     /// Times.
     pub timeouts: DownstreamTimeouts,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers whose `X-Forwarded-For` and PROXY headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where durations come from.
     pub clock: Arc<dyn Clock>,
@@ -101,63 +117,68 @@ pub struct ProxyParts {
 
 /// The gateway as pingora sees it.
 pub struct Proxy {
-    parts: ProxyParts,
-    recorder: Arc<Recorder>,
+    live: Live,
 }
 
 impl Proxy {
     /// The application to hand accepted connections to.
     #[must_use]
-    pub fn connections(parts: ProxyParts, conf: Arc<ServerConf>) -> Connections {
-        let (metrics, ids) = (Arc::clone(&parts.metrics), Arc::clone(&parts.ids));
-        let clock = Arc::clone(&parts.clock);
-        let routes = parts.route_names.iter().map(|(route, upstream)| (&**route, upstream));
-        let recorder = Arc::new(Recorder::new(Arc::clone(&metrics), parts.access_log.clone(), clock, routes));
-        let idle_timeout = parts.timeouts.idle;
-        let guard = GuardSettings {
-            limits: parts.limits,
-            header_timeout: parts.timeouts.header,
-            refuse: {
-                let recorder = Arc::clone(&recorder);
-                Box::new(move |reason, client| {
-                    let id = ids.next();
-                    recorder.refused_unparsed(reason, client, &id);
-                    denial::farewell(reason, &id)
-                })
-            },
-        };
-        let mut http = HttpProxy::new(Self { parts, recorder }, conf);
+    pub fn connections(live: Live, entrances: EntranceParts, metrics: Arc<Metrics>, conf: Arc<ServerConf>) -> Connections {
+        let entrances = Entrances::new(entrances, Arc::clone(&metrics));
+        let mut http = HttpProxy::new(Self { live: live.clone() }, conf);
         http.handle_init_modules();
-        Connections::new(http, guard, idle_timeout, metrics)
-    }
-
-    fn client(&self, session: &Session) -> IpAddr {
-        let Some(peer) = session.client_addr().and_then(|address| address.as_inet()) else { return NO_ADDRESS };
-        let forwarded_for = session.req_header().headers.get_all("x-forwarded-for").iter();
-        client_addr::resolve(peer.ip(), forwarded_for, &self.parts.trusted_proxies)
+        Connections::new(http, live, entrances, metrics)
     }
 
     /// Decides about the request; `Ok(true)` means that it was answered here.
     async fn decide(&self, session: &mut Session, ctx: &mut Exchange) -> Result<bool> {
+        // Held here, as what is found in it is borrowed while the exchange changes.
+        let snapshot = Arc::clone(&ctx.snapshot);
         let head = session.req_header();
-        let destination = match self.parts.gate.destination(head.raw_path(), head) {
+        let default_port = arrival::default_port(ctx.arrival.as_deref());
+        match snapshot.parts.gate.destination(head.raw_path(), head, default_port) {
             Ok(_) if framed_twice(session) => return self.refuse(session, ctx, Reason::Malformed).await,
-            Ok(destination) => &*ctx.destination.insert(destination),
+            Ok(destination) => ctx.destination = Some(destination),
             Err(denied) => return self.deny(session, ctx, &denied).await,
-        };
-        let dialects::Front { dialect, cors, answerer } = self.front(session, destination);
+        }
+        if let Some(sent) = self.send_elsewhere(session, ctx).await {
+            return sent;
+        }
+        let Some(destination) = &ctx.destination else { return self.refuse(session, ctx, Reason::Internal).await };
+        let dialects::Front { dialect, cors, answerer } = dialects::front(&snapshot, session, destination);
         (ctx.dialect, ctx.cors) = (dialect, cors);
-        let of_api = || self.parts.api.serves(destination.target.path().as_str()).then_some(Answerer::Api);
+        let of_api = || snapshot.parts.api.serves(destination.target.path().as_str()).then_some(Answerer::Api);
         if let Some(answerer) = answerer.or_else(of_api) {
             return self.answer(session, ctx, answerer).await;
         }
-        match self.admit(session, destination, ctx.dialect.as_ref()).await {
-            Ok(permit) => {
-                ctx.stage = Stage::Permitted(permit);
-                Ok(false)
-            }
-            Err(denied) => self.deny(session, ctx, &denied).await,
+        if let Some(fields) = snapshot.parts.gate.preflight(destination, session.req_header()) {
+            ctx.cors = fields;
+            return self.answer(session, ctx, Answerer::Preflight).await;
         }
+        let way = match snapshot.parts.gate.way(destination, session.req_header()) {
+            Ok(way) => way,
+            Err(denied) => return self.deny(session, ctx, &denied).await,
+        };
+        let filters = way.route().filters.as_deref();
+        if let Some(filters) = filters
+            && let Err(denied) = filters::before_token(session, ctx, &way, filters).await
+        {
+            return self.deny(session, ctx, &denied).await;
+        }
+        let permit = match dialects::admit(&snapshot, session, &way, ctx.dialect.as_ref()).await {
+            Ok(permit) => permit,
+            Err(denied) => return self.deny(session, ctx, &denied).await,
+        };
+        if let Some(filters) = filters {
+            if let Err(denied) = filters::after_token(ctx, &way, filters, &permit).await {
+                return self.deny(session, ctx, &denied).await;
+            }
+            if let Some(redirect) = &filters.redirect {
+                return self.redirect(session, ctx, &way, redirect).await;
+            }
+        }
+        ctx.stage = Stage::Permitted(permit);
+        Ok(false)
     }
 
     async fn answer(&self, session: &mut Session, ctx: &mut Exchange, by: Answerer) -> Result<bool> {
@@ -167,7 +188,7 @@ impl Proxy {
             request_id: ctx.id.clone(),
         };
         ctx.stage = Stage::Answered;
-        match self.parts.api.answer(session, ctx, by, context).await {
+        match ctx.snapshot.parts.api.answer(session, ctx, by, context).await {
             Ok(answer) => {
                 ctx.reason = answer.extensions().get::<Reason>().copied();
                 denial::write(session, answer, ctx).await.map(|()| true)
@@ -198,14 +219,24 @@ impl Proxy {
         Denial { problem, allow, ctx }.write(session).await?;
         Ok(true)
     }
+}
 
-    fn permitted<'a>(&self, ctx: &'a mut Exchange) -> Result<(&'a Permit, &'a Destination)> {
-        if ctx.permit().is_none() || ctx.destination.is_none() {
-            ctx.reason = Some(Reason::Internal);
-        }
-        let ctx: &'a Exchange = ctx;
-        ctx.permit().zip(ctx.destination.as_ref()).ok_or_else(|| Error::new(Custom("no permit for this request")))
+/// The proof that the request may be forwarded, where to, and by which configuration.
+fn permitted(ctx: &mut Exchange) -> Result<(&Permit, &Destination, &Snapshot)> {
+    if ctx.permit().is_none() || ctx.destination.is_none() {
+        ctx.reason = Some(Reason::Internal);
     }
+    let ctx: &Exchange = ctx;
+    let proof = ctx.permit().zip(ctx.destination.as_ref());
+    let (permit, destination) = proof.ok_or_else(|| Error::new(Custom("no permit for this request")))?;
+    Ok((permit, destination, &ctx.snapshot))
+}
+
+fn client(session: &Session, arrival: Option<&Arrival>, trusted_proxies: &[IpNet]) -> IpAddr {
+    let own = || session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
+    let Some(peer) = arrival.and_then(|arrival| arrival.peer).or_else(own) else { return NO_ADDRESS };
+    let forwarded_for = session.req_header().headers.get_all("x-forwarded-for").iter();
+    client_addr::resolve(peer, forwarded_for, trusted_proxies)
 }
 
 /// Whether the head carried both framings (RFC 9112 §6.1). The parser drops `Content-Length` when it sees
@@ -225,22 +256,25 @@ impl ProxyHttp for Proxy {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
-        let parts = &self.parts;
-        Exchange::new(parts.ids.next(), parts.clock.monotonic(), parts.metrics.request_begun())
+        let snapshot = self.live.load();
+        let parts = &snapshot.parts;
+        let (id, started, in_flight) = (parts.ids.next(), parts.clock.monotonic(), parts.metrics.request_begun());
+        Exchange::new(id, started, in_flight, snapshot)
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Exchange) -> Result<()> {
         let downstream = session.as_downstream_mut();
         if let Some(stream) = downstream.stream() {
-            HeadGuard::head_parsed(stream);
+            ctx.arrival = HeadGuard::head_parsed(stream);
         }
-        if self.parts.draining.load(Ordering::Relaxed) {
+        let parts = &ctx.snapshot.parts;
+        if parts.draining.load(Ordering::Relaxed) {
             downstream.set_keepalive(None);
         }
-        downstream.set_read_timeout(Some(self.parts.timeouts.body));
-        downstream.set_write_timeout(Some(self.parts.timeouts.body));
-        downstream.set_total_drain_timeout(Some(self.parts.timeouts.body));
-        ctx.client = self.client(session);
+        downstream.set_read_timeout(Some(parts.timeouts.body));
+        downstream.set_write_timeout(Some(parts.timeouts.body));
+        downstream.set_total_drain_timeout(Some(parts.timeouts.body));
+        ctx.client = client(session, ctx.arrival.as_deref(), &parts.trusted_proxies);
         Ok(())
     }
 
@@ -248,16 +282,8 @@ impl ProxyHttp for Proxy {
         self.decide(session, ctx).await
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Exchange) -> Result<Box<HttpPeer>> {
-        ctx.attempts += 1;
-        ctx.upstream_started.get_or_insert(self.parts.clock.monotonic());
-        let (permit, _) = self.permitted(ctx)?;
-        let route = permit.route();
-        let peer = self.parts.upstreams.get(&route.upstream).and_then(|upstream| upstream.pick(route.websocket));
-        peer.ok_or_else(|| {
-            ctx.reason = Some(Reason::UpstreamUnreachable);
-            Error::explain(ConnectNoRoute, "no address is known for this upstream")
-        })
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Exchange) -> Result<Box<HttpPeer>> {
+        attempts::begin_attempt(session, ctx)
     }
 
     async fn upstream_request_filter(
@@ -266,18 +292,35 @@ impl ProxyHttp for Proxy {
         upstream: &mut RequestHeader,
         ctx: &mut Exchange,
     ) -> Result<()> {
+        attempts::connected(ctx);
         let client = ctx.client;
         let request_id = ctx.id.clone();
-        let (permit, destination) = self.permitted(ctx)?;
-        let facts = RequestFacts { client, host: &destination.host, scheme: Scheme::Http, request_id: &request_id };
-        let edits = self.parts.forwarding.request_edits(&session.req_header().headers, permit, &facts);
+        let arrival = ctx.arrival.clone();
+        let (permit, destination, snapshot) = permitted(ctx)?;
+        let facts = RequestFacts {
+            client,
+            host: &destination.host,
+            scheme: arrival.as_ref().map_or(Scheme::Http, |arrival| arrival.scheme()),
+            request_id: &request_id,
+            client_certificate: arrival.as_ref().and_then(|arrival| arrival.certificate()),
+        };
+        let edits = snapshot.parts.forwarding.request_edits(&session.req_header().headers, permit, &facts);
         // Without pingora's record of how names were spelt, which it would build again for every field that is set:
         // names go out in lower case, as HTTP/2 has them anyway (RFC 9113 §8.2.1).
         let placeholder = RequestHeader::build_no_case(http::Method::GET, b"/", None)?;
         let mut parts = http::request::Parts::from(std::mem::replace(upstream, placeholder));
         edits.apply(&mut parts.headers);
+        if let Some(filters) = permit.route().filters.as_deref() {
+            filters.request.apply(&mut parts.headers);
+        }
+        let outgoing = permit.outgoing();
+        if let Some(host) = outgoing.and_then(|outgoing| outgoing.host.as_ref()) {
+            let host = http::HeaderValue::from_str(host.authority()).expect("a canonical host is visible ASCII");
+            parts.headers.insert(header::HOST, host);
+        }
+        let target = outgoing.and_then(|outgoing| outgoing.target.as_ref()).unwrap_or(&destination.target);
         *upstream = parts.into();
-        upstream.set_raw_path(destination.target.path_and_query().as_bytes())
+        upstream.set_raw_path(target.path_and_query().as_bytes())
     }
 
     async fn request_body_filter(
@@ -304,23 +347,31 @@ impl ProxyHttp for Proxy {
         ctx: &mut Exchange,
     ) -> Result<()> {
         if let Some(started) = ctx.upstream_started {
-            ctx.upstream_waited.get_or_insert_with(|| self.parts.clock.monotonic().saturating_duration_since(started));
+            ctx.upstream_waited.get_or_insert_with(|| ctx.snapshot.parts.clock.monotonic().saturating_duration_since(started));
         }
         let upgrade_allowed = ctx.permit().is_some_and(|permit| permit.route().websocket) && session.as_mut().is_upgrade_req();
         if let Err(what) = outcome::check_response(response, upgrade_allowed) {
             ctx.reason = Some(Reason::UpstreamInvalid);
             return Err(Error::new(Custom(what)).into_up());
         }
-        let HeaderEdits { remove, set, append } = self.parts.forwarding.response_edits(response.status, &response.headers);
+        if !response.status.is_informational() || upgrade_allowed {
+            attempts::answered(session, ctx, response.status.as_u16());
+        }
+        let HeaderEdits { remove, set, append } =
+            ctx.snapshot.parts.forwarding.response_edits(response.status, &response.headers);
         remove.iter().for_each(|name| drop(response.remove_header(name)));
         set.into_iter().try_for_each(|(name, value)| response.insert_header(name, value))?;
         append.into_iter().try_for_each(|(name, value)| response.append_header(name, value).map(drop))?;
+        arrival::insert_hsts(response, ctx)?;
+        if let Some(filters) = ctx.permit().and_then(|permit| permit.route().filters.as_deref()) {
+            filters::edit_response(&filters.response, response)?;
+            filters::replace_limits(response, ctx.limits.as_deref())?;
+        }
         dialects::replace_cors(response, &ctx.cors)
     }
 
     fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, ctx: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
-        // Nothing was sent, so any method may be tried again; the next server in turn is tried.
-        error.set_retry(self.may_retry(ctx));
+        attempts::not_connected(ctx, &mut error);
         let told = outcome::told(&error);
         tracing::warn!(request_id = %ctx.id, upstream = %peer._address, error = told, "upstream not connected");
         error
@@ -335,20 +386,16 @@ impl ProxyHttp for Proxy {
         client_reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("upstream {}", peer._address));
-        // RFC 9110 §9.2.2: an idempotent request whose pooled connection turned out to be closed.
-        let safe = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-        if safe && self.may_retry(ctx) {
-            error.retry.decide_reuse(client_reused);
-        } else {
-            error.set_retry(false);
-        }
+        attempts::broke_off(session, ctx, &mut error, client_reused);
         error
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Exchange) -> FailToProxy {
-        let reason = ctx.reason.or_else(|| outcome::reason_of(error));
+        let reason = ctx.reason.or_else(|| attempts::overdue(session, ctx)).or_else(|| outcome::reason_of(error));
         ctx.reason = reason;
-        let written = session.response_written().is_some_and(|head| !head.status.is_informational());
+        // After a 101 nothing is HTTP any more: an answer would be read as the other protocol's bytes.
+        let is_final = |status: http::StatusCode| !status.is_informational() || status == http::StatusCode::SWITCHING_PROTOCOLS;
+        let written = session.response_written().is_some_and(|head| is_final(head.status));
         let error_code = match reason {
             Some(reason) if !written => {
                 session.set_keepalive(None);
@@ -359,7 +406,9 @@ impl ProxyHttp for Proxy {
             Some(reason) => reason.status().as_u16(),
             None => 0,
         };
-        if let Some(reason) = reason.filter(|reason| reason.status().is_server_error()) {
+        // A line for each request that an upstream has no place for would be what it is spared, over again.
+        let logged = |reason: &Reason| reason.status().is_server_error() && *reason != Reason::UpstreamBusy;
+        if let Some(reason) = reason.filter(logged) {
             let upstream = ctx.permit().map(|permit| &*permit.route().upstream);
             let told = outcome::told(error);
             tracing::warn!(request_id = %ctx.id, reason = reason.word(), upstream, error = told, "request failed");
@@ -368,7 +417,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Exchange) {
-        self.recorder.ended(session, error, ctx);
+        ctx.snapshot.recorder.ended(session, error, ctx);
     }
 
     /// What pingora's own warnings say about a request. Its default is the request target with the query, where clients
@@ -380,12 +429,5 @@ impl ProxyHttp for Proxy {
     /// Errors are logged where they are decided, by `fail_to_proxy`.
     fn suppress_error_log(&self, _session: &Session, _ctx: &Exchange, _error: &Error) -> bool {
         true
-    }
-}
-
-impl Proxy {
-    fn may_retry(&self, ctx: &Exchange) -> bool {
-        let upstream = ctx.permit().and_then(|permit| self.parts.upstreams.get(&permit.route().upstream));
-        (ctx.attempts as usize) < ATTEMPTS_MAX && upstream.is_some_and(|upstream| upstream.retries())
     }
 }

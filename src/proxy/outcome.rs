@@ -79,10 +79,26 @@ pub(super) fn reason_of(error: &Error) -> Option<Reason> {
 
 /// An error as the log may tell it: whose it is, what it is, and the system's or a library's word for it. What pingora
 /// explains is left out: where a message could not be parsed it quotes the bytes, and with them cookies and tokens.
+/// Except of TLS, where it is what rustls says, and nothing of a request has been sent.
 pub(super) fn told(error: &Error) -> String {
-    let kind = format!("{} {}", error.esource().as_str(), error.root_etype().as_str());
-    let cause = error.root_cause();
-    if cause.is::<Error>() { kind } else { format!("{kind}: {cause}") }
+    let root = root(error);
+    let kind = match root.etype() {
+        HTTPStatus(status) => format!("{} status {status}", error.esource().as_str()),
+        other => format!("{} {}", error.esource().as_str(), other.as_str()),
+    };
+    // The cause would be the gateway's own address: the handshake keeps what went wrong as text.
+    let of_tls = matches!(root.etype(), TLSHandshakeFailure | InvalidCert);
+    match (&root.cause, root.context.as_ref().filter(|_| of_tls)) {
+        (_, Some(context)) => format!("{kind}: {}", context.as_str()),
+        (Some(cause), None) => format!("{kind}: {cause}"),
+        (None, None) => kind,
+    }
+}
+
+/// The first of pingora's errors; what caused it, if anything, is not one of them.
+fn root(error: &Error) -> &Error {
+    let cause = error.cause.as_deref().and_then(|cause| cause.downcast_ref::<Box<Error>>());
+    cause.map_or(error, |cause| root(cause))
 }
 
 /// Leaves what every request leaves behind: one line and the counters.
@@ -113,7 +129,10 @@ impl Recorder {
         };
         for (route, upstream) in routes {
             recorder.routes.insert(route.into(), recorder.metrics.route(route));
-            recorder.upstreams.insert(Arc::clone(upstream), recorder.metrics.upstream(upstream));
+            // A route that redirects has none.
+            if !upstream.is_empty() {
+                recorder.upstreams.insert(Arc::clone(upstream), recorder.metrics.upstream(upstream));
+            }
         }
         recorder
     }

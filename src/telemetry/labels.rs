@@ -61,6 +61,12 @@ labels! {
         Parser = "parser",
         /// The header section did not arrive within its deadline.
         HeaderDeadline = "header_deadline",
+        /// TLS was not agreed on: an old version, no common cipher or protocol, no certificate that is believed.
+        Handshake = "handshake",
+        /// A PROXY header was missing, broken, or came from a peer that is not trusted.
+        ProxyHeader = "proxy_header",
+        /// What comes before HTTP did not end within its deadline.
+        HandshakeDeadline = "handshake_deadline",
     }
 
     /// Where a revocation check looks.
@@ -91,6 +97,16 @@ labels! {
         PublishFailed = "publish_failed",
     }
 
+    /// What is known of a foreign issuer's keys.
+    JwksState = "state" {
+        /// The last fetch brought them.
+        Fresh = "fresh",
+        /// The last fetch failed, or none ended since the start; older keys are used.
+        Stale = "stale",
+        /// None that may be used: its tokens are refused with 503.
+        Missing = "missing",
+    }
+
     /// What became of a letter.
     MailResult = "result" {
         /// A mail server took it.
@@ -99,6 +115,42 @@ labels! {
         Failed = "failed",
         /// It was not sent: its address had enough, too many were waiting, or its time was over.
         Dropped = "dropped",
+    }
+
+    /// What became of a configuration that was read again.
+    ConfigReload = "outcome" {
+        /// It is in force.
+        Applied = "applied",
+        /// It is the one that is in force.
+        Unchanged = "unchanged",
+        /// Something is wrong with it; the old one stays.
+        Refused = "refused",
+    }
+
+    /// What a server of an upstream is good for.
+    ServerState = "state" {
+        /// It gets requests.
+        InService = "in_service",
+        /// Its health check fails.
+        Unhealthy = "unhealthy",
+        /// Requests to it failed.
+        Ejected = "ejected",
+    }
+
+    /// What became of a request that could be tried again.
+    Retry = "result" {
+        /// It was.
+        Tried = "tried",
+        /// There had been too many retries for the traffic.
+        OverBudget = "over_budget",
+    }
+
+    /// What an upstream may have so much of.
+    BreakerLimit = "limit" {
+        /// Requests at once.
+        Connections = "connections",
+        /// Requests that wait for a connection.
+        Pending = "pending",
     }
 
     /// Which log.
@@ -140,7 +192,12 @@ mod tests {
         assert_indexes_match::<CheckMode>();
         assert_indexes_match::<CheckVerdict>();
         assert_indexes_match::<RepublicationCause>();
+        assert_indexes_match::<JwksState>();
         assert_indexes_match::<MailResult>();
+        assert_indexes_match::<ConfigReload>();
+        assert_indexes_match::<ServerState>();
+        assert_indexes_match::<Retry>();
+        assert_indexes_match::<BreakerLimit>();
         assert_indexes_match::<Log>();
         assert_indexes_match::<Reason>();
     }

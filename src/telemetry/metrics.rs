@@ -9,13 +9,18 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use tracing_appender::non_blocking::ErrorCounter;
 
-use super::labels::{CheckMode, CheckVerdict, EarlyRefusal, Label, Log, MailResult, Outcome, RepublicationCause};
+use super::configuration::ConfigurationFamilies;
+use super::labels::{
+    CheckMode, CheckVerdict, ConfigReload, EarlyRefusal, JwksState, Label, Log, MailResult, Outcome, RepublicationCause,
+};
+use super::upstreams::{ServerMetrics, UpstreamFamilies};
 use crate::reason::Reason;
 
 /// The `Content-Type` of [`Metrics::encode`].
@@ -42,6 +47,7 @@ pub struct Metrics {
     denials: Counters<Reason>,
     refused_before_routing: Counters<EarlyRefusal>,
     upstream_duration: HistogramVec,
+    upstreams: UpstreamFamilies,
     revocation_checks: IntCounterVec,
     revocation_check_duration: Histogram,
     redis_duration: Histogram,
@@ -51,6 +57,8 @@ pub struct Metrics {
     hashing_duration: Histogram,
     mail: Counters<MailResult>,
     mail_waiting: IntGauge,
+    configuration: ConfigurationFamilies,
+    jwks: JwksGauges,
     panics: IntCounter,
     log_lines_lost: Counters<Log>,
     lost: [OnceLock<ErrorCounter>; 2],
@@ -81,6 +89,19 @@ pub struct RevocationMetrics {
     duration: Histogram,
 }
 
+#[derive(Debug)]
+struct JwksGauges {
+    state: IntGaugeVec,
+    fetched: IntGaugeVec,
+}
+
+/// The time series of one foreign issuer's keys.
+#[derive(Debug, Clone)]
+pub struct JwksMetrics {
+    states: [IntGauge; JwksState::ALL.len()],
+    fetched: IntGauge,
+}
+
 /// Counts one thing as present until it is dropped, on whatever path: return, error, panic or cancellation.
 #[derive(Debug)]
 #[must_use = "it counts until it is dropped"]
@@ -88,7 +109,7 @@ pub struct Present(IntGauge);
 
 /// One counter per value of a closed label, all made at the start, so that a rate can see the first increment.
 #[derive(Debug, Clone)]
-struct Counters<L> {
+pub(super) struct Counters<L> {
     children: Box<[IntCounter]>,
     label: PhantomData<L>,
 }
@@ -129,6 +150,7 @@ impl Metrics {
                 REQUEST_BUCKETS,
                 "upstream",
             ),
+            upstreams: UpstreamFamilies::new(&declare),
             revocation_checks: declare.counters(
                 "portcullis_revocation_checks_total",
                 "Revocation checks, by where they look and what they found.",
@@ -160,6 +182,8 @@ impl Metrics {
             ),
             mail: declare.closed("portcullis_mail_total", "Letters to people, by what became of them."),
             mail_waiting: declare.gauge("portcullis_mail_waiting", "Letters that no mail server has taken yet."),
+            configuration: ConfigurationFamilies::new(&declare),
+            jwks: JwksGauges::declare(&declare),
             panics: declare.counter("portcullis_panics_total", "Faults of the gateway's own code that were caught."),
             log_lines_lost: declare
                 .closed("portcullis_log_lines_lost_total", "Log lines dropped because the writer could not keep up, by log."),
@@ -184,12 +208,27 @@ impl Metrics {
         UpstreamMetrics { duration: self.upstream_duration.with_label_values(&[name]) }
     }
 
+    /// The handle of an upstream's servers; obtain it once and keep it.
+    #[must_use]
+    pub fn servers(&self, upstream: &str) -> ServerMetrics {
+        self.upstreams.of(upstream)
+    }
+
     /// The handle for revocation checks in `mode`; obtain it once and keep it.
     #[must_use]
     pub fn revocation(&self, mode: CheckMode) -> RevocationMetrics {
         RevocationMetrics {
             checks: Counters::new(&self.revocation_checks, Some(mode.word())),
             duration: self.revocation_check_duration.clone(),
+        }
+    }
+
+    /// The handle of a foreign issuer's keys; obtain it once and keep it. `issuer` is its name in the configuration.
+    #[must_use]
+    pub fn jwks(&self, issuer: &str) -> JwksMetrics {
+        JwksMetrics {
+            states: std::array::from_fn(|index| self.jwks.state.with_label_values(&[issuer, JwksState::ALL[index].word()])),
+            fetched: self.jwks.fetched.with_label_values(&[issuer]),
         }
     }
 
@@ -259,6 +298,26 @@ impl Metrics {
         self.mail.of(result).inc();
     }
 
+    /// The configuration was read again.
+    pub fn config_reloaded(&self, result: ConfigReload) {
+        self.configuration.reloads.of(result).inc();
+    }
+
+    /// The configuration was read and found good at `now`.
+    pub fn config_in_force_since(&self, now: Timestamp) {
+        self.configuration.in_force_since.set(now.as_second());
+    }
+
+    /// The certificate that is shown under this name of the configuration expires then, in seconds since 1970.
+    pub fn certificate_expires(&self, name: &str, at: i64) {
+        self.configuration.certificate_expiry.with_label_values(&[name]).set(at);
+    }
+
+    /// So many certificates are older than what their files hold.
+    pub fn certificates_are_stale(&self, certificates: usize) {
+        self.configuration.certificates_stale.set(i64::try_from(certificates).unwrap_or(i64::MAX));
+    }
+
     /// A panic was caught.
     pub fn panicked(&self) {
         self.panics.inc();
@@ -308,6 +367,33 @@ impl RevocationMetrics {
     }
 }
 
+impl JwksGauges {
+    fn declare(declare: &Declare) -> Self {
+        Self {
+            state: declare.gauges(
+                "portcullis_jwks_state",
+                "1 for what is known of an issuer's keys, by issuer: fresh, stale or missing.",
+                &["issuer", JwksState::KEY],
+            ),
+            fetched: declare.gauges(
+                "portcullis_jwks_fetched_timestamp_seconds",
+                "When the keys of an issuer that are in force were last fetched; 0 if never.",
+                &["issuer"],
+            ),
+        }
+    }
+}
+
+impl JwksMetrics {
+    /// This is what is known, from keys that were fetched at `fetched` (unix seconds).
+    pub fn is(&self, state: JwksState, fetched: Option<i64>) {
+        for (other, gauge) in JwksState::ALL.iter().zip(&self.states) {
+            gauge.set(i64::from(*other == state));
+        }
+        self.fetched.set(fetched.unwrap_or(0));
+    }
+}
+
 impl Present {
     fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
@@ -337,10 +423,10 @@ impl<L: Label> Counters<L> {
 }
 
 /// Makes metrics and registers them. Names are literals of this file, so that a fault shows in every test.
-struct Declare(Registry);
+pub(super) struct Declare(Registry);
 
 impl Declare {
-    fn register<C: Collector + Clone + 'static>(&self, metric: Result<C, prometheus::Error>) -> C {
+    pub(super) fn register<C: Collector + Clone + 'static>(&self, metric: Result<C, prometheus::Error>) -> C {
         let metric = metric.expect("the names and labels in this file are valid");
         self.0.register(Box::new(metric.clone())).expect("each metric in this file is declared once");
         metric
@@ -350,16 +436,20 @@ impl Declare {
         self.register(IntCounter::new(name, help))
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.register(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    fn closed<L: Label>(&self, name: &str, help: &str) -> Counters<L> {
+    pub(super) fn closed<L: Label>(&self, name: &str, help: &str) -> Counters<L> {
         Counters::new(&self.counters(name, help, &[L::KEY]), None)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.register(IntGauge::new(name, help))
+    }
+
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {

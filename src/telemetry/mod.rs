@@ -4,8 +4,10 @@
 //! decides anything, reads a clock, or can make a request wait: a full queue loses lines and counts them.
 
 pub mod access_log;
+mod configuration;
 #[cfg(test)]
 mod fixtures;
 pub mod labels;
 pub mod logging;
 pub mod metrics;
+pub mod upstreams;

@@ -147,6 +147,7 @@ async fn only_json_that_reads_one_way_is_a_body() {
     let gate = gate().await;
     let router = gate.router();
     let good = json!({"username": "ada", "password": PASSWORD}).to_string();
+    let nested = format!(r#"{{"username":{}"#, "[".repeat(50_000));
     let huge = json!({"username": "ada", "password": "x".repeat(100_000)}).to_string();
     for (content_type, body, status, code) in [
         ("text/plain", good.as_str(), 415, "unsupported_media_type"),
@@ -159,6 +160,7 @@ async fn only_json_that_reads_one_way_is_a_body() {
         ("application/json", r#"{"username":"a"}"#, 400, "invalid"),
         ("application/json", r#"{"username":"a","password":"1234567"}"#, 400, "invalid"),
         ("application/json", r#"{"username":"a","password":"12345678","roles":["admin"]}"#, 400, "invalid"),
+        ("application/json", &nested, 400, "invalid"),
         ("application/json", &huge, 413, "body_too_large"),
     ] {
         let request = Request::post("/auth/register").header(header::CONTENT_TYPE, content_type);
@@ -171,6 +173,42 @@ async fn only_json_that_reads_one_way_is_a_body() {
     let conflict = post(&router, "/auth/register", None, taken).await;
     assert_eq!((conflict.status, &conflict.body["code"]), (StatusCode::CONFLICT, &json!("conflict")));
     assert_eq!(conflict.body["errors"][0]["field"], "username");
+}
+
+#[tokio::test]
+async fn nobody_sets_of_themselves_what_is_not_theirs_to_set() {
+    let gate = gate().await;
+    let router = gate.router();
+    let (token, _) = signed_in(&router, "ada").await;
+    // Case 164: mass assignment.
+    for further in ["id", "email_verified", "email_verified_at", "disabled_at", "created_at", "password_hash", "is_admin"] {
+        let account = json!({"username": "eve", "password": PASSWORD, further: "2026-01-01T00:00:00Z"});
+        let refused = post(&router, "/auth/register", None, account).await;
+        assert_eq!((refused.status.as_u16(), &refused.body["code"]), (400, &json!("invalid")), "{further}");
+    }
+    for (method, path, body) in [
+        (Method::PATCH, "/auth/me", json!({"given_name": "Ada", "roles": ["admin"]})),
+        (Method::PATCH, "/auth/me", json!({"email": "eve@example.com"})),
+        (Method::PATCH, "/auth/me", json!({"username": "root"})),
+        (Method::PATCH, "/auth/me", json!({"email_verified": true})),
+        (Method::POST, "/auth/api-keys", json!({"name": "x", "user": "7d44b7a5-0000-4000-8000-000000000000"})),
+        (Method::POST, "/auth/api-keys", json!({"name": "x", "roles": ["admin"]})),
+        (
+            Method::POST,
+            "/auth/password",
+            json!({"current_password": PASSWORD, "new_password": "long enough, this", "user": "eve"}),
+        ),
+        (Method::POST, "/auth/password/forgot", json!({"email": "ada@example.com", "link": "https://evil.example"})),
+        (Method::POST, "/auth/reauthenticate", json!({"password": PASSWORD, "auth_time": 0})),
+    ] {
+        let mut request = request(method, path, Some(&token));
+        request.headers_mut().insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+        *request.body_mut() = Body::from(body.to_string());
+        let refused = send(&router, request).await;
+        assert_eq!((refused.status.as_u16(), &refused.body["code"]), (400, &json!("invalid")), "{path} {body}");
+    }
+    let me = get(&router, "/auth/me", Some(&token)).await.body;
+    assert_eq!((&me["roles"], &me["username"], &me["given_name"]), (&json!(["user"]), &json!("ada"), &Value::Null));
 }
 
 #[tokio::test]

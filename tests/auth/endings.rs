@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portcullis::auth::Origin;
 use portcullis::auth::audit::Actor;
+use portcullis::auth::login::LoginError;
 use portcullis::auth::outage::Outage;
 use portcullis::auth::password_change::PasswordChangeError;
 use portcullis::auth::refresh::RefreshError;
 use portcullis::auth::sessions::RevokeSessionError;
+use portcullis::auth::users::AdminError;
 use portcullis::identity::TokenFacts;
 use portcullis::identity::session::SessionId;
 use portcullis::store::memory::MemorySet;
@@ -249,4 +252,32 @@ async fn no_token_lives_that_a_login_or_refresh_got_while_everything_was_ended()
             assert!(!gate.refreshes(&raced).await);
         }
     }
+}
+
+#[tokio::test]
+async fn nobody_is_given_more_roles_than_a_token_can_carry() {
+    let gate = gate().await;
+    let tokens = gate.signed_in("ada").await;
+    let user = gate.auth.find_user("ada").await.unwrap().id;
+    let roles = |count: usize| (0..count).map(|number| role(&format!("role{number}"))).chain([role("user")]).collect();
+    let refused = gate.auth.set_user_roles(user, &roles(64), &Actor::operator()).await;
+    assert!(matches!(refused, Err(AdminError::Invalid(errors)) if errors[0].field == "roles"));
+    assert!(gate.accepts(&tokens).await, "nothing has changed");
+    gate.auth.set_user_roles(user, &roles(63), &Actor::operator()).await.unwrap();
+    assert!(gate.accepts(&gate.login("ada").await).await);
+}
+
+#[tokio::test]
+async fn a_right_password_is_never_called_wrong_where_the_clock_is_behind() {
+    let gate = gate().await;
+    let tokens = gate.signed_in("ada").await;
+    gate.auth.logout_all(&*gate.caller(&tokens).await, &Origin::default()).await.unwrap();
+    // Another replica: no session may begin before the instant at which all ended.
+    gate.clock.set_back(Duration::from_secs(2));
+    let early = gate.auth.login("ada", PASSWORD, &Origin::default()).await;
+    assert!(matches!(early, Err(LoginError::Outage(_))), "it is to be tried again: {early:?}");
+    let wrong = gate.auth.login("ada", "not it, not at all", &Origin::default()).await;
+    assert!(matches!(wrong, Err(LoginError::Credentials)));
+    gate.clock.advance(Duration::from_millis(2001));
+    assert!(gate.accepts(&gate.login("ada").await).await);
 }

@@ -193,14 +193,14 @@ async fn names_change_and_go_only_where_the_patch_says_so() {
     let tokens = gate.signed_in("ada").await;
     let caller = gate.caller(&tokens).await;
     let patch = NamesPatch { given_name: Some(Some("Ada".to_owned())), family_name: Some(Some("Lovelace".to_owned())) };
-    gate.auth.change_names(&caller, patch).await.unwrap();
+    gate.auth.change_names(&caller, patch, &Origin::default()).await.unwrap();
 
-    gate.auth.change_names(&caller, NamesPatch { given_name: Some(None), family_name: None }).await.unwrap();
+    gate.auth.change_names(&caller, NamesPatch { given_name: Some(None), family_name: None }, &Origin::default()).await.unwrap();
 
     let user = gate.auth.profile(&caller).await.unwrap();
     assert_eq!((user.given_name, user.family_name), (None, Some("Lovelace".to_owned())));
     let broken = NamesPatch { given_name: Some(Some("A\nB".to_owned())), family_name: None };
-    assert!(gate.auth.change_names(&caller, broken).await.is_err());
+    assert!(gate.auth.change_names(&caller, broken, &Origin::default()).await.is_err());
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod document;
 mod endings;
 mod flows;
 mod invitations;
+mod mailed_links;
 mod oauth;
 mod one_time;
 mod rotation;

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use portcullis::auth::Origin;
-use portcullis::auth::audit::Actor;
+use portcullis::auth::audit::{Actor, Record, RecordFilter};
 use portcullis::auth::clients::{ClientError, NewClient};
 use serde_json::{Value, json};
 
@@ -248,6 +248,28 @@ async fn secrets_of_clients_are_not_guessed_for_long_and_nobody_else_is_stopped(
     }
     let burst = futures_util::future::join_all((0..200).map(|_| ask(TOKEN, "billing", &secret))).await;
     assert!(burst.iter().all(|answer| answer.status == 200), "however many come at once");
+}
+
+#[tokio::test]
+async fn a_secret_in_the_place_of_the_client_id_is_not_on_record() {
+    let gate = gate().await;
+    let router = gate.router();
+    let secret = client(&gate, "billing").await;
+    let mistaken = [
+        (Some(basic(&secret, "billing")), "grant_type=client_credentials".to_owned()),
+        (Some(basic("billing", "wrong")), "grant_type=client_credentials".to_owned()),
+        (None, format!("grant_type=client_credentials&client_id={secret}&client_secret=billing")),
+    ];
+    for (authorization, form) in mistaken {
+        assert_eq!(post(&router, TOKEN, authorization.as_deref(), &form).await.status, 401, "{form}");
+    }
+    let filter = RecordFilter { kind: Some("client_failed".to_owned()), ..Default::default() };
+    let events = gate.auth.audit_events(&filter, None, 10).await.unwrap();
+    let client = |event: &Record| serde_json::from_str::<Value>(&event.detail).unwrap()["client"].as_str().unwrap().to_owned();
+    let mut named: Vec<String> = events.iter().map(client).collect();
+    named.sort_unstable();
+    // It has the letters of an id, and is no longer than one may be.
+    assert_eq!(named, ["billing", "pc…", "pc…"]);
 }
 
 #[tokio::test]

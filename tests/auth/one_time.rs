@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{Method, header};
 use portcullis::auth::Origin;
-use portcullis::auth::audit::Actor;
+use portcullis::auth::audit::{Actor, RecordFilter};
 use portcullis::auth::mail::{Enclosure, NoPostage, NotMailed, NotSent};
 use portcullis::auth::one_time::{OneTimeError, Proof};
 use portcullis::auth::password_reset::{Forgetful, PasswordResetError};
@@ -20,22 +20,23 @@ use serde_json::{Value, json};
 use crate::api::{Answer, post, request, send};
 use crate::support::{Gate, Mailed, PASSWORD, account, gate};
 
-const NEW: &str = "a new password for the gate";
+pub(crate) const NEW: &str = "a new password for the gate";
 
-async fn registered(gate: &Gate, name: &str) -> User {
+pub(crate) async fn registered(gate: &Gate, name: &str) -> User {
     let email = Some(format!("{name}@example.com"));
     gate.auth.register(NewAccount { email, ..account(name) }, &portcullis::auth::Origin::default()).await.unwrap()
 }
 
-fn forget(gate: &Gate, email: &str) {
-    gate.auth.request_password_reset(Forgetful::Email(email.to_owned()), Enclosure::default(), Origin::default()).unwrap();
+pub(crate) async fn forget(gate: &Gate, email: &str) {
+    let who = Forgetful::Email(email.to_owned());
+    gate.auth.request_password_reset(who, Enclosure::default(), Origin::default()).await.unwrap();
 }
 
-async fn reset(gate: &Gate, token: &str) -> Result<(), PasswordResetError> {
+pub(crate) async fn reset(gate: &Gate, token: &str) -> Result<(), PasswordResetError> {
     gate.auth.reset_password(Proof::Token(token), NEW, &Origin::default()).await
 }
 
-fn refused(outcome: &Result<(), PasswordResetError>) -> bool {
+pub(crate) fn refused(outcome: &Result<(), PasswordResetError>) -> bool {
     matches!(outcome, Err(PasswordResetError::Refused))
 }
 
@@ -44,7 +45,7 @@ async fn a_mailed_token_sets_a_new_password_once_and_ends_every_session() {
     let gate = gate().await;
     registered(&gate, "ada").await;
     let before = gate.login("ada").await;
-    forget(&gate, "ADA@example.com");
+    forget(&gate, "ADA@example.com").await;
     let mails = gate.mails().await;
     assert_eq!(mails[0].to, "ada <ada@example.com>");
 
@@ -62,7 +63,7 @@ async fn nobody_is_written_to_who_is_unknown_disabled_or_no_address_at_all() {
     let eve = registered(&gate, "eve").await;
     gate.auth.set_user_disabled(eve.id, true, &Actor::operator()).await.unwrap();
     for email in ["nobody@example.com", "eve@example.com", "no address", "", "eve", "a@b\r\nBcc: c@d"] {
-        forget(&gate, email);
+        forget(&gate, email).await;
     }
     assert_eq!(gate.mails().await, []);
 }
@@ -72,9 +73,9 @@ async fn a_newer_token_ends_the_older() {
     let gate = gate().await;
     registered(&gate, "ada").await;
     let mut seen = Vec::new();
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let older = gate.mailed_token(&mut seen).await;
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let newer = gate.mailed_token(&mut seen).await;
 
     assert!(refused(&reset(&gate, &older).await));
@@ -88,12 +89,12 @@ async fn an_address_that_had_enough_mail_keeps_its_last_link() {
     let mut seen = Vec::new();
     let mut last = String::new();
     for _ in 0..5 {
-        forget(&gate, "ada@example.com");
+        forget(&gate, "ada@example.com").await;
         last = gate.mailed_token(&mut seen).await;
     }
     // Case 191: what else is asked for sends nothing, and must not end the link that was sent.
     for _ in 0..20 {
-        forget(&gate, "ada@example.com");
+        forget(&gate, "ada@example.com").await;
     }
     assert_eq!(gate.mails().await.len(), 5);
     reset(&gate, &last).await.unwrap();
@@ -104,7 +105,7 @@ async fn a_token_is_good_until_its_expiry() {
     for (later, good) in [(3599, true), (3600, false)] {
         let gate = gate().await;
         registered(&gate, "ada").await;
-        forget(&gate, "ada@example.com");
+        forget(&gate, "ada@example.com").await;
         let token = gate.mails().await.remove(0).token;
         gate.clock.advance(Duration::from_secs(later));
         assert_eq!(reset(&gate, &token).await.is_ok(), good, "{later} s");
@@ -116,7 +117,7 @@ async fn a_ticket_is_good_for_an_hour_also_if_its_token_expires_meanwhile() {
     for (later, good) in [(3599, true), (3600, false)] {
         let gate = gate().await;
         registered(&gate, "ada").await;
-        forget(&gate, "ada@example.com");
+        forget(&gate, "ada@example.com").await;
         let token = gate.mails().await.remove(0).token;
         gate.clock.advance(Duration::from_secs(3599));
         let redeemed = gate.auth.redeem(&token, &Origin::default()).await.unwrap();
@@ -134,7 +135,7 @@ fn text(secret: &secrecy::SecretString) -> &str {
 async fn of_64_who_use_a_token_at_once_one_succeeds() {
     let gate = gate().await;
     registered(&gate, "ada").await;
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let token = gate.mails().await.remove(0).token;
     let uses: Vec<_> = (0..64)
         .map(|n| {
@@ -160,7 +161,7 @@ async fn of_64_who_use_a_token_at_once_one_succeeds() {
 async fn a_weak_password_costs_nobody_their_link() {
     let gate = gate().await;
     registered(&gate, "ada").await;
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let token = gate.mails().await.remove(0).token;
     let weak = gate.auth.reset_password(Proof::Token(&token), "short", &Origin::default()).await;
     assert!(matches!(weak, Err(PasswordResetError::Invalid(errors)) if errors[0].field == "new_password"));
@@ -171,7 +172,7 @@ async fn a_weak_password_costs_nobody_their_link() {
 async fn a_deed_that_stopped_half_way_can_be_tried_again_with_the_same_token() {
     let gate = gate().await;
     registered(&gate, "ada").await;
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let token = gate.mails().await.remove(0).token;
     // What a reset leaves behind that loses the database after its first step.
     let secret = OneTimeSecret::parse(&token).unwrap();
@@ -186,7 +187,7 @@ async fn a_deed_that_stopped_half_way_can_be_tried_again_with_the_same_token() {
 async fn a_redeemed_token_is_of_no_use_beside_its_ticket() {
     let gate = gate().await;
     registered(&gate, "ada").await;
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let token = gate.mails().await.remove(0).token;
     let redeemed = gate.auth.redeem(&token, &Origin::default()).await.unwrap();
     assert!(refused(&reset(&gate, &token).await));
@@ -208,6 +209,9 @@ async fn an_address_is_verified_by_what_was_mailed_to_it() {
     gate.auth.verify_email(Proof::Token(&token), &Origin::default()).await.unwrap();
 
     assert_eq!(gate.auth.profile(&caller).await.unwrap().email_verified_at, Some(gate.now()));
+    let filter = RecordFilter { kind: Some("email_verified".to_owned()), ..RecordFilter::default() };
+    let recorded = gate.auth.audit_events(&filter, None, 10).await.unwrap();
+    assert_eq!(recorded[0].actor.as_deref(), Some(&*caller.principal.subject));
     assert!(matches!(gate.auth.verify_email(Proof::Token(&token), &Origin::default()).await, Err(OneTimeError::Refused)));
     let again = gate.auth.send_verification(&caller, &Enclosure::default()).await;
     assert!(matches!(again, Err(NotSent::Verified)));
@@ -247,7 +251,7 @@ async fn what_was_mailed_to_an_address_is_dead_once_the_user_has_another() {
     let mut seen = Vec::new();
     gate.auth.send_verification(&caller, &Enclosure::default()).await.unwrap();
     let verification = gate.mailed_token(&mut seen).await;
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let password = gate.mailed_token(&mut seen).await;
 
     moves_to(&gate, &user, "ada@example.org").await;
@@ -293,7 +297,7 @@ async fn a_link_by_mail_stands_for_the_password_of_its_user_once() {
     assert!(refused(by(&caller, &late).await), "expired");
 }
 
-fn without_id(mut answer: Answer) -> (u16, Value) {
+pub(crate) fn without_id(mut answer: Answer) -> (u16, Value) {
     answer.body.as_object_mut().unwrap().remove("decision_id");
     (answer.status.as_u16(), answer.body)
 }
@@ -308,17 +312,17 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
     let mut seen: Vec<Mailed> = Vec::new();
     gate.auth.send_verification(&caller, &Enclosure::default()).await.unwrap();
     let other_purpose = gate.mailed_token(&mut seen).await;
-    forget(&gate, "eve@example.com");
+    forget(&gate, "eve@example.com").await;
     let used = gate.mailed_token(&mut seen).await;
     reset(&gate, &used).await.unwrap();
     let redeemed = {
-        forget(&gate, "eve@example.com");
+        forget(&gate, "eve@example.com").await;
         gate.mailed_token(&mut seen).await
     };
     gate.auth.redeem(&redeemed, &Origin::default()).await.unwrap();
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let killed = gate.mailed_token(&mut seen).await;
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let expired = gate.mailed_token(&mut seen).await;
     gate.clock.advance(Duration::from_secs(3600));
 
@@ -379,7 +383,7 @@ async fn following_a_link_consumes_nothing() {
     let gate = gate().await;
     let router = gate.router();
     registered(&gate, "ada").await;
-    forget(&gate, "ada@example.com");
+    forget(&gate, "ada@example.com").await;
     let token = gate.mails().await.remove(0).token;
     for path in ["/auth/one-time-tokens/redeem", "/auth/password/reset", "/auth/email/verify"] {
         for method in [Method::GET, Method::HEAD] {

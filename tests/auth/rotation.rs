@@ -138,3 +138,24 @@ async fn a_tampered_refresh_token_is_refused_and_harms_nobody() {
     }
     assert!(gate.refreshes(&tokens).await);
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_ends_no_session_and_revives_none() {
+    let gate = gate().await;
+    let hour = Duration::from_secs(3600);
+    let first = gate.signed_in("ada").await;
+    let over = gate.login("ada").await;
+    gate.auth.logout(Some(access(&over)), None, &Origin::default()).await.unwrap();
+    gate.clock.advance(hour);
+    let second = gate.auth.refresh(refresh(&first), &Origin::default()).await.unwrap();
+
+    gate.clock.set_back(hour);
+
+    // Case 182: a token from the future counts nowhere; the session goes on with the next one.
+    assert!(!gate.accepts(&second).await);
+    let third = gate.auth.refresh(refresh(&second), &Origin::default()).await.unwrap();
+    assert!(gate.accepts(&third).await);
+    assert!(!gate.accepts(&over).await && !gate.refreshes(&over).await);
+    gate.clock.advance(hour);
+    assert!(gate.refreshes(&third).await);
+}

@@ -37,16 +37,18 @@ async fn what_happens_to_an_account_is_on_record_newest_first() {
     assert_eq!(ada.delete(&format!("/auth/sessions/{}", other.claim("sid").await)).await.0, 204);
     let change = json!({"current_password": PASSWORD, "new_password": "battery staple correct horse"});
     assert_eq!(ada.post("/auth/password", &change).await.0, 204);
+    assert_eq!(ada.send(reqwest::Method::PATCH, "/auth/me", &json!({"given_name": "Ada"})).await.0, 200);
     ada.log_out().await;
 
     let events = events(&root, &format!("user={id}")).await;
-    let expected = ["logout", "password_changed", "session_revoked", "login", "login_failed", "login", "register"];
+    let expected =
+        ["logout", "user_changed", "password_changed", "session_revoked", "login", "login_failed", "login", "register"];
     assert_eq!(kinds(&events), expected);
-    let failed = &events[4];
+    let failed = &events[5];
     assert_eq!((&failed["outcome"], &failed["address"]), (&json!("failure"), &json!("127.0.0.1")));
     assert_eq!(failed["detail"], json!({"name": "ADA", "why": "wrong password"}));
-    assert_eq!((&events[5]["actor"], &events[5]["user"]), (&json!(id), &json!(id)));
-    assert!(events[5]["session"].is_string());
+    assert_eq!((&events[6]["actor"], &events[6]["user"]), (&json!(id), &json!(id)));
+    assert!(events[6]["session"].is_string());
 }
 
 #[tokio::test]
@@ -58,9 +60,13 @@ async fn no_password_and_no_token_is_on_record_wherever_it_was_typed() {
     for name in ["my secret passphrase", "ada"] {
         anyone.post("/auth/login", &json!({"username": name, "password": "another secret passphrase"})).await;
     }
+    // An `@` makes no address.
+    for field in ["username", "email", "identifier"] {
+        anyone.post("/auth/login", &json!({field: "s3cr@t-passw0rd", "password": "x"})).await;
+    }
     ada.log_out().await;
     let record = Value::from(events(&root, "limit=500").await).to_string();
-    for secret in ["secret passphrase", PASSWORD, ada.access_token.as_str(), ada.refresh_token.as_str()] {
+    for secret in ["secret passphrase", "s3cr@t", PASSWORD, ada.access_token.as_str(), ada.refresh_token.as_str()] {
         assert!(!record.contains(secret), "{secret} in {record}");
     }
     assert!(record.contains("unknown name"));

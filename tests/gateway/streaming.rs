@@ -173,3 +173,19 @@ async fn a_route_that_does_not_say_so_carries_no_websocket() {
     let (status, body) = open(&gateway, "/public/eager", "").await.expect_err("nobody asked the upstream for it");
     assert!(status == 502 && body.contains("upstream_invalid"), "{status} {body}");
 }
+
+/// It had been told in the middle of its WebSocket that its request took too long, in JSON.
+#[tokio::test]
+async fn a_websocket_that_is_silent_for_too_long_ends_without_a_word_of_http() {
+    let head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    let upstream = Upstream::answering(move |_| Answer::steps([Step::Send(head.into()), Step::Hang])).await;
+    let gateway = Gateway::in_front_of(&upstream)
+        .route("path = \"/ws\"\naccess = \"public\"\nwebsocket = true")
+        .set("server.body_timeout=300ms")
+        .start()
+        .await;
+    let mut client = gateway.connect().await;
+    client.send("GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    assert_eq!(client.head().await.expect("a response").word(1), "101");
+    assert_eq!(client.rest().await, b"");
+}

@@ -233,6 +233,26 @@ async fn a_reset_changes_the_password_and_ends_every_session_once(Database { sto
     assert_ne!(store.password(ada).await.expect("there"), Some(again));
 }
 
+async fn a_password_that_changes_takes_the_links_along_that_stood_for_it(Database { store, .. }: Database) {
+    let ada = ada_in(&store).await;
+    let login = session(ada, now());
+    let _ = store.open(&login, Uuid::new_v4()).await.expect("there");
+    let kinds = [OneTimeKind::PasswordReset, OneTimeKind::Reauthentication, OneTimeKind::EmailVerification];
+    let [reset, again, verification] = [1, 2, 3].map(|secret| one_time(kinds[usize::from(secret) - 1], Some(ada), secret));
+    issue(&store, &reset).await;
+    issue_and_redeem(&store, &again).await;
+    issue_and_redeem(&store, &verification).await;
+
+    let new = PasswordHash::from_stored("new".to_owned());
+    store.change_password(ada, &new, Some(login.id), &ending(now())).await.expect("there");
+
+    // Whoever has read the mail before must not undo the change, nor stand for the new password.
+    assert_eq!(redeem(&store, &reset, now()).await, None);
+    assert_eq!(store.spend(&ticket_of(&again), OneTimeKind::Reauthentication, now()).await.expect("there"), None);
+    let verified = store.spend(&ticket_of(&verification), OneTimeKind::EmailVerification, now()).await.expect("there");
+    assert!(verified.is_some(), "it stands for no password");
+}
+
 async fn a_ticket_of_another_kind_resets_nothing(Database { store, .. }: Database) {
     let ada = ada_in(&store).await;
     let login = session(ada, now());
@@ -295,6 +315,7 @@ on_every_database! {
     of_tokens_issued_at_once_one_is_good,
     a_token_for_nobody_known_is_not_issued,
     a_reset_changes_the_password_and_ends_every_session_once,
+    a_password_that_changes_takes_the_links_along_that_stood_for_it,
     a_ticket_of_another_kind_resets_nothing,
     an_invitation_is_spent_with_the_registration_and_not_without_it,
     killed_tokens_cannot_be_redeemed,

@@ -6,6 +6,7 @@
 
 mod one_time;
 mod operations;
+mod page;
 mod refusal;
 
 use std::fmt;
@@ -82,7 +83,7 @@ impl DialectApi {
         context: RequestContext,
     ) -> Response<Bytes> {
         let id = context.request_id.clone();
-        let outcome = match read(route, head, body) {
+        let outcome = match read(dialect, route, head, body) {
             Ok(inputs) => self.perform(&Call { dialect, route, context }, inputs).await,
             Err(refusal) => Err(refusal),
         };
@@ -114,7 +115,10 @@ impl DialectApi {
 }
 
 /// What the operation is told.
-fn read(route: &DialectRoute, head: &Parts, body: &[u8]) -> Result<Inputs, Refusal> {
+fn read(dialect: &Dialect, route: &DialectRoute, head: &Parts, body: &[u8]) -> Result<Inputs, Refusal> {
+    if page::borrows_a_cookie(dialect, route, head) {
+        return Err(Refusal::new(Reason::Forbidden).with_detail("this page may not use the cookie of its visitor"));
+    }
     let body = if route.reads_body() && !body.is_empty() {
         // What a page of another origin can send without being asked is not of this type.
         check_media_type(&head.headers)?;

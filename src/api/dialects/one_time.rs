@@ -41,7 +41,7 @@ pub(super) async fn create(auth: &Arc<Auth>, wanted: Wanted<'_>) -> Result<Done,
     match kind {
         OneTimeKind::PasswordReset => {
             let who = wanted.forgetful().ok_or_else(|| invalid(Input::UserId, "cannot be missing or empty"))?;
-            auth.request_password_reset(who, wanted.enclosure()?, wanted.from)?;
+            auth.request_password_reset(who, wanted.enclosure()?, wanted.from).await?;
         }
         OneTimeKind::EmailVerification => auth.send_verification(wanted.themselves()?, &wanted.enclosure()?).await?,
         OneTimeKind::Reauthentication => auth.send_reauthentication(wanted.themselves()?, &wanted.enclosure()?).await?,

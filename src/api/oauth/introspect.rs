@@ -115,7 +115,8 @@ async fn admit(api: &Api, headers: &HeaderMap, form: &Form, from: &Origin) -> Re
 
 /// The reason, if whether a token is accepted cannot be known now.
 fn unknown(error: AuthenticateError) -> Option<Reason> {
-    matches!(error, AuthenticateError::Unknown(_) | AuthenticateError::Unavailable).then(|| error.reason())
+    matches!(error, AuthenticateError::Unknown(_) | AuthenticateError::Issuer(_) | AuthenticateError::Unavailable)
+        .then(|| error.reason())
 }
 
 fn active(Caller { principal, token }: &Caller, audience: &str) -> IntrospectionBody {

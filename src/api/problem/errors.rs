@@ -101,6 +101,7 @@ impl From<OneTimeError> for Problem {
     fn from(error: OneTimeError) -> Self {
         match error {
             OneTimeError::Refused => Self::new(Reason::BadTicket),
+            OneTimeError::Throttled(throttled) => throttled.into(),
             OneTimeError::Outage(outage) => outage.into(),
         }
     }
@@ -111,6 +112,7 @@ impl From<PasswordResetError> for Problem {
         match error {
             PasswordResetError::Invalid(errors) => Self::invalid(errors),
             PasswordResetError::Refused => Self::new(Reason::BadTicket),
+            PasswordResetError::Throttled(throttled) => throttled.into(),
             PasswordResetError::Outage(outage) => outage.into(),
         }
     }
@@ -134,6 +136,7 @@ impl From<NotMailed> for Problem {
     fn from(error: NotMailed) -> Self {
         match error {
             NotMailed::NoPostage(why) => why.into(),
+            NotMailed::Throttled(throttled) => throttled.into(),
             NotMailed::Outage(outage) => outage.into(),
         }
     }

@@ -69,6 +69,7 @@ pub(super) fn identity_headers(check: &mut Check<'_>, path: &Path, file: &file::
         ("scopes", &file.scopes),
         ("session", &file.session),
         ("issuer", &file.issuer),
+        ("client_certificate", &file.client_certificate),
     ];
     for (index, (key, name)) in written.iter().enumerate() {
         let at = path.key(key);
@@ -87,6 +88,7 @@ pub(super) fn identity_headers(check: &mut Check<'_>, path: &Path, file: &file::
         scopes: lower(&file.scopes),
         session: lower(&file.session),
         issuer: lower(&file.issuer),
+        client_certificate: lower(&file.client_certificate),
     }
 }
 

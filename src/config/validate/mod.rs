@@ -4,16 +4,21 @@
 
 mod auth;
 mod dialects;
+mod filters;
 mod headers;
+mod issuers;
+mod listeners;
 mod mail;
 mod routes;
 mod server;
 mod store;
+mod trials;
 mod upstreams;
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path as FilePath;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::document::Document;
@@ -54,17 +59,34 @@ pub(super) fn validate(
         pass_token: file.identity_headers.pass_token,
         auth_prefix: &auth.prefix,
         self_assigned_roles: &auth.self_assigned_roles,
+        around: filters::Around { reserved: filters::reserved(&file.identity_headers), has_redis: revocation.is_some() },
     };
     let routes = routes::routes(&mut check, &root.key("routes"), &file.routes, &defaults);
     routes::unused_upstreams(&mut check, &root.key("upstreams"), &file.routes);
     let around = dialects::Surroundings { auth: &auth, server: &server, routes: &routes };
     let dialects = dialects::dialects(&mut check, &root.key("dialects"), &file.dialects, &around);
+    let issuers = issuers::issuers(&mut check, &root.key("issuers"), &file.issuers, &auth);
     let telemetry = telemetry(&file.telemetry);
     let data_dir = data_dir.to_owned();
     let warnings = Report::default();
-    let config =
-        Config { server, auth, store, revocation, upstreams, routes, dialects, identity_headers, telemetry, data_dir, warnings };
-    (config, check.problems)
+    let config = Config {
+        server,
+        auth,
+        store,
+        revocation,
+        upstreams,
+        routes,
+        dialects,
+        issuers,
+        tests: Vec::new(),
+        identity_headers,
+        telemetry,
+        data_dir,
+        warnings,
+        written: Arc::default(),
+    };
+    let tests = trials::trials(&mut check, &root.key("tests"), &file.tests, &config);
+    (Config { tests, ..config }, check.problems)
 }
 
 fn telemetry(file: &super::file::Telemetry) -> Telemetry {

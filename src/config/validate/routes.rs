@@ -1,21 +1,22 @@
 //! `[[routes]]`: each leads somewhere, none hides another, and none promises a check that is never made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::Method;
 
 use super::auth::{roles, scopes};
-use super::{Check, DAY, SECOND};
+use super::{Check, DAY, HOUR, MILLISECOND, SECOND, filters};
 use crate::config::document::Value;
 use crate::config::file;
 use crate::config::place::Path;
 use crate::config::schema::closest;
+use crate::config::units::DurationText;
 use crate::identity::user::Role;
 use crate::policy::access::{Access, Requirements};
 use crate::policy::host::HostPattern;
-use crate::policy::path::PathPrefix;
-use crate::policy::route::Route;
+use crate::policy::pattern::PathPattern;
+use crate::policy::route::{Route, Timeouts};
 
 /// What other sections say about routes.
 pub(super) struct Defaults<'a> {
@@ -23,6 +24,7 @@ pub(super) struct Defaults<'a> {
     pub(super) pass_token: bool,
     pub(super) auth_prefix: &'a str,
     pub(super) self_assigned_roles: &'a BTreeSet<Role>,
+    pub(super) around: filters::Around,
 }
 
 /// Served by the gateway at the root of every host (RFC 8414 puts such documents there).
@@ -34,10 +36,11 @@ pub(super) fn routes(check: &mut Check<'_>, path: &Path, file: &[file::Route], d
         check.refuse(path, "the gateway would answer 404 to everything", "write at least one [[routes]]");
     }
     let mut routes: Vec<(Route, Path)> = Vec::new();
+    let mut earlier = Earlier::default();
     for (index, written) in file.iter().enumerate() {
         let path = path.index(index);
         let Some(route) = route(check, &path, written, defaults) else { continue };
-        unique(check, &path, &route, &routes);
+        unique(check, &path, &route, &routes, &mut earlier);
         routes.push((route, path));
     }
     routes.into_iter().map(|(route, _)| route).collect()
@@ -46,8 +49,11 @@ pub(super) fn routes(check: &mut Check<'_>, path: &Path, file: &[file::Route], d
 /// The route; none if it has no usable path or upstream, which is reported here or was by the structural check.
 fn route(check: &mut Check<'_>, path: &Path, file: &file::Route, defaults: &Defaults<'_>) -> Option<Route> {
     let host = host(check, &path.key("host"), file.host.as_deref());
-    let prefix = prefix(check, &path.key("path"), file.path.as_deref(), defaults.auth_prefix);
-    let upstream = upstream(check, &path.key("upstream"), file.upstream.as_deref());
+    let pattern = pattern(check, &path.key("path"), file, defaults.auth_prefix);
+    let upstream = served_by(check, path, file);
+    let conditions = filters::conditions(check, &path.key("match"), &file.r#match, &defaults.around);
+    let of_host = host.as_ref().and_then(Option::as_ref);
+    let filters = filters::filters(check, path, file, of_host, &defaults.around);
     let require = require(check, &path.key("require"), &file.require, defaults);
     let access = match file.access {
         file::Access::Authenticated => Access::Authenticated,
@@ -64,18 +70,39 @@ fn route(check: &mut Check<'_>, path: &Path, file: &file::Route, defaults: &Defa
     }
     let body_max = file.body_max.as_ref().map(|size| check.size(&path.key("body_max"), size, 0..=u64::MAX));
     let name = name(check, &path.key("name"), file, &methods);
+    let timeouts = timeouts(check, &path.key("timeouts"), &file.timeouts);
     Some(Route {
         name,
         host: host?,
-        path: prefix?,
+        path: pattern?,
         methods,
+        conditions,
         upstream: upstream?,
         access,
         require,
         pass_token: file.pass_token.unwrap_or(defaults.pass_token),
         websocket: file.websocket,
         body_bytes_max: body_max.unwrap_or(defaults.body_bytes_max),
+        timeouts,
+        filters,
     })
+}
+
+fn timeouts(check: &mut Check<'_>, path: &Path, file: &file::RouteTimeouts) -> Option<Timeouts> {
+    let mut read = |key: &str, text: &Option<DurationText>| {
+        text.as_ref().map(|text| check.duration(&path.key(key), text, MILLISECOND..=24 * HOUR))
+    };
+    let timeouts = Timeouts {
+        connect: read("connect", &file.connect),
+        response_head: read("response_head", &file.response_head),
+        read: read("read", &file.read),
+        total: read("total", &file.total),
+    };
+    if timeouts.response_head.zip(timeouts.read).is_some_and(|(head, read)| head > read) {
+        let help = "`read` ends any longer wait, also the one for the head: write a longer one";
+        check.refuse(&path.key("response_head"), "is longer than `read`", help);
+    }
+    (timeouts != Timeouts::default()).then_some(timeouts)
 }
 
 fn require(check: &mut Check<'_>, path: &Path, file: &file::Require, defaults: &Defaults<'_>) -> Requirements {
@@ -101,14 +128,32 @@ fn host(check: &mut Check<'_>, path: &Path, text: Option<&str>) -> Option<Option
     check.parsed(path, HostPattern::parse(text), help).map(Some)
 }
 
-fn prefix(check: &mut Check<'_>, path: &Path, text: Option<&str>, auth_prefix: &str) -> Option<PathPrefix> {
-    let prefix = check.parsed(path, PathPrefix::parse(text?), "write whole segments, like \"/api/v1\"")?;
-    let below = |own: &str| prefix.as_str().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+fn pattern(check: &mut Check<'_>, path: &Path, file: &file::Route, auth_prefix: &str) -> Option<PathPattern> {
+    let pattern = PathPattern::parse(file.path.as_deref()?, file.exact);
+    let pattern = check.parsed(path, pattern, "write whole segments, like \"/api/v1\" or \"/users/{id}\"")?;
+    let below = |own: &str| pattern.as_str().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if let Some(own) = [auth_prefix].into_iter().chain(AT_THE_ROOT).find(|own| below(own)) {
         let message = format!("no request would reach this route: the gateway itself answers under {own}");
         check.refuse(path, message, "choose another path, or change auth.prefix");
     }
-    Some(prefix)
+    Some(pattern)
+}
+
+/// The upstream; an empty name where the route redirects.
+fn served_by(check: &mut Check<'_>, path: &Path, file: &file::Route) -> Option<Arc<str>> {
+    match (&file.upstream, &file.redirect) {
+        (None, Some(_)) => return Some("".into()),
+        (Some(_), Some(_)) => {
+            let help = "write one of them";
+            check.clash(&path.key("redirect"), "a redirect reaches no upstream", &path.key("upstream"), "here", help);
+        }
+        // As written: one with a problem of its own is not a missing one.
+        (None, None) if check.document.get(&path.key("upstream")).is_none() => {
+            check.refuse(&path.key("upstream"), "is missing", "write which of [upstreams] serves it, or `redirect`");
+        }
+        _ => {}
+    }
+    upstream(check, &path.key("upstream"), file.upstream.as_deref())
 }
 
 fn upstream(check: &mut Check<'_>, path: &Path, name: Option<&str>) -> Option<Arc<str>> {
@@ -143,7 +188,7 @@ pub(super) fn unused_upstreams(check: &mut Check<'_>, path: &Path, file: &[file:
     }
 }
 
-/// The label in logs and metrics: as written, else methods, host and path, which no other route has together.
+/// The label in logs and metrics: as written, else all that it matches, which no other route has together.
 fn name(check: &mut Check<'_>, path: &Path, file: &file::Route, methods: &[Method]) -> Box<str> {
     if let Some(name) = &file.name {
         if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
@@ -154,17 +199,32 @@ fn name(check: &mut Check<'_>, path: &Path, file: &file::Route, methods: &[Metho
     let listed: Vec<_> = methods.iter().map(Method::as_str).collect();
     let space = if listed.is_empty() { "" } else { " " };
     let (host, path) = (file.host.as_deref().unwrap_or_default(), file.path.as_deref().unwrap_or_default());
-    format!("{}{space}{host}{path}", listed.join(",")).into()
+    let exact = if file.exact { " exactly" } else { "" };
+    let headers = file.r#match.headers.iter().map(|(name, value)| format!(" {}: {value}", name.to_ascii_lowercase()));
+    let query = file.r#match.query.iter().map(|(name, value)| format!(" ?{name}={value}"));
+    let conditions: String = headers.chain(query).collect();
+    format!("{}{space}{host}{path}{exact}{conditions}", listed.join(",")).into()
 }
 
-fn unique(check: &mut Check<'_>, path: &Path, route: &Route, earlier: &[(Route, Path)]) {
-    if let Some((_, other)) = earlier.iter().find(|(other, _)| same_requests(other, route)) {
-        let help = "routes differ in host, path or methods; the order of the file never decides";
-        check.clash(path, "another route serves the same requests", other, "this one", help);
-    } else if let Some((_, other)) = earlier.iter().find(|(other, _)| other.name == route.name) {
+/// Where the routes before one stand, so that ten thousand are not compared with each other.
+#[derive(Default)]
+struct Earlier {
+    by_place: HashMap<(Option<HostPattern>, Box<str>), Vec<usize>>,
+    by_name: HashMap<Box<str>, usize>,
+}
+
+fn unique(check: &mut Check<'_>, path: &Path, route: &Route, routes: &[(Route, Path)], earlier: &mut Earlier) {
+    let here = earlier.by_place.entry((route.host.clone(), route.path.shape())).or_default();
+    let named = earlier.by_name.insert(route.name.clone(), routes.len());
+    if let Some(other) = here.iter().find(|&&at| same_requests(&routes[at].0, route)) {
+        let help = "routes differ in host, path, methods or `match`; nothing says which of two equal ones is meant";
+        check.clash(path, "another route serves the same requests", &routes[*other].1, "this one", help);
+    } else if let Some(other) = named {
         let message = format!("another route is called {:?}", route.name);
-        check.clash(&path.key("name"), message, other, "this one", "logs and metrics could not tell them apart: rename one");
+        let help = "logs and metrics could not tell them apart: rename one";
+        check.clash(&path.key("name"), message, &routes[other].1, "this one", help);
     }
+    here.push(routes.len());
 }
 
 /// Whether only their order could decide between two routes. One that lists a method wins over one that lists none.
@@ -178,10 +238,10 @@ fn same_requests(a: &Route, b: &Route) -> bool {
         (false, false) => a.methods.iter().any(|method| lists(b, method)) || b.methods.iter().any(|method| lists(a, method)),
         _ => false,
     };
-    methods && a.host == b.host && a.path == b.path
+    methods && a.host == b.host && a.path == b.path && a.conditions == b.conditions
 }
 
-fn method(written: file::Method) -> Method {
+pub(super) fn method(written: file::Method) -> Method {
     match written {
         file::Method::Get => Method::GET,
         file::Method::Head => Method::HEAD,

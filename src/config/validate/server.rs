@@ -5,16 +5,21 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Check, HOUR, MILLISECOND};
+use super::{Check, HOUR, MILLISECOND, listeners};
 use crate::config::file::{self, Limits};
 use crate::config::place::Path;
 use crate::config::{Server, cores};
 use crate::limit::RequestLimits;
 
 pub(super) fn server(check: &mut Check<'_>, path: &Path, file: &file::Server) -> Server {
-    let listen = addresses(check, &path.key("listen"), &file.listen);
+    let mut listen = addresses(check, &path.key("listen"), file);
+    let mut listeners: Vec<_> = listen.iter().map(|(address, _)| listeners::plain(*address)).collect();
+    listeners.extend(listeners::listeners(check, &path.key("listeners"), file, &mut listen));
+    let tls = listeners::tls(check, &path.key("tls"), &file.tls, &listeners);
     let admin = admin(check, &path.key("admin"), &file.admin, &listen);
     let positive = MILLISECOND..=HOUR;
+    let before_http = path.key("tls").key("handshake_timeout");
+    let handshake_timeout = check.duration(&before_http, &file.tls.handshake_timeout, positive.clone());
     let mut duration = |key: &str, text, bounds| check.duration(&path.key(key), text, bounds);
     let header_timeout = duration("header_timeout", &file.header_timeout, positive.clone());
     let idle_timeout = duration("idle_timeout", &file.idle_timeout, positive.clone());
@@ -22,6 +27,9 @@ pub(super) fn server(check: &mut Check<'_>, path: &Path, file: &file::Server) ->
     let drain_delay = duration("drain_delay", &file.drain_delay, Duration::ZERO..=HOUR);
     let drain_timeout = duration("drain_timeout", &file.drain_timeout, Duration::ZERO..=HOUR);
     Server {
+        listeners,
+        tls,
+        handshake_timeout,
         listen: listen.into_iter().map(|(address, _)| address).collect(),
         admin,
         threads: file.threads.map_or_else(cores, usize::from),
@@ -32,23 +40,34 @@ pub(super) fn server(check: &mut Check<'_>, path: &Path, file: &file::Server) ->
         body_timeout,
         drain_delay,
         drain_timeout,
+        watch_config: file.watch_config,
     }
 }
 
-fn addresses(check: &mut Check<'_>, path: &Path, file: &[String]) -> Vec<(SocketAddr, Path)> {
-    if file.is_empty() {
+fn addresses(check: &mut Check<'_>, path: &Path, file: &file::Server) -> Vec<(SocketAddr, Path)> {
+    if file.listen.is_empty() && file.listeners.is_empty() {
         check.refuse(path, "the gateway would listen nowhere", "write at least one address, like [\"127.0.0.1:8080\"]");
     }
     let mut listen: Vec<(SocketAddr, Path)> = Vec::new();
-    for (index, text) in file.iter().enumerate() {
-        let path = path.index(index);
-        let Some(address) = address(check, &path, text) else { continue };
-        if let Some((_, other)) = listen.iter().find(|(other, _)| overlap(*other, address)) {
-            check.clash(&path, format!("{address} is taken"), &other.clone(), "by this listener", "remove one of the two");
-        }
-        listen.push((address, path));
+    for (index, text) in file.listen.iter().enumerate() {
+        add_address(check, path.index(index), text, &mut listen);
     }
     listen
+}
+
+/// Reads an address and adds it to those that are taken.
+pub(super) fn add_address(
+    check: &mut Check<'_>,
+    path: Path,
+    text: &str,
+    listen: &mut Vec<(SocketAddr, Path)>,
+) -> Option<SocketAddr> {
+    let address = address(check, &path, text)?;
+    if let Some((_, other)) = listen.iter().find(|(other, _)| overlap(*other, address)) {
+        check.clash(&path, format!("{address} is taken"), &other.clone(), "by this listener", "remove one of the two");
+    }
+    listen.push((address, path));
+    Some(address)
 }
 
 fn admin(check: &mut Check<'_>, path: &Path, text: &str, listen: &[(SocketAddr, Path)]) -> Option<SocketAddr> {

@@ -1,5 +1,8 @@
 //! `[upstreams.NAME]`: servers that can be connected to, and certificates that can be verified.
 
+mod service;
+mod tls;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use http::Uri;
 use super::{Check, HOUR, MILLISECOND};
 use crate::config::file;
 use crate::config::place::Path;
-use crate::config::{Server, Upstream, UpstreamServer};
+use crate::config::{Breaker, Server, Upstream, UpstreamServer};
 
 /// A TCP handshake that takes a minute will not succeed.
 const CONNECT_MAX: Duration = Duration::from_mins(1);
@@ -25,15 +28,25 @@ fn upstream(check: &mut Check<'_>, path: &Path, name: &str, file: &file::Upstrea
         check.refuse(path, message, "write 1 to 64 letters, digits, `-`, `_` or `.`: it is a label of metrics");
     }
     let servers = servers(check, path, file);
+    let balance = service::balance(check, path, file);
+    let tls = file.tls.as_ref().map(|written| tls::tls(check, &path.key("tls"), written));
+    let health = file.health.as_ref().map(|written| service::health(check, &path.key("health"), written));
+    let ejection = service::ejection(check, &path.key("ejection"), &file.ejection);
     let mut duration = |key: &str, text, most| check.duration(&path.key(key), text, MILLISECOND..=most);
     Upstream {
         name: Arc::from(name),
         servers,
+        balance,
+        tls,
         connect_timeout: duration("connect_timeout", &file.connect_timeout, CONNECT_MAX),
         read_timeout: duration("read_timeout", &file.read_timeout, 24 * HOUR),
         write_timeout: duration("write_timeout", &file.write_timeout, 24 * HOUR),
         idle_timeout: duration("idle_timeout", &file.idle_timeout, 24 * HOUR),
         retries: file.retries,
+        retry_share: file.retry_share,
+        health,
+        ejection,
+        breaker: Breaker { connections: file.breaker.connections, pending: file.breaker.pending },
     }
 }
 
@@ -44,18 +57,17 @@ fn servers(check: &mut Check<'_>, path: &Path, file: &file::Upstream) -> Vec<Ups
     if written_empty {
         check.refuse(&at, "has no servers", "write at least one, like [\"http://10.0.0.5:3000\"]");
     }
-    let tls_name = file.tls.as_ref().map(|tls| tls.server_name.as_str());
-    if let Some(name) = tls_name
-        && (name.is_empty() || name.parse::<IpAddr>().is_ok() || !is_host(name))
-    {
-        let help = "write the name in the certificate, like \"app.internal.example.com\"";
-        check.refuse(&path.key("tls").key("server_name"), format!("{name:?} is not a host name"), help);
+    let tls_name = file.tls.as_ref().and_then(|written| tls::server_name(check, &path.key("tls"), written));
+    if !file.weights.is_empty() && file.weights.len() != file.servers.len() {
+        let message = format!("{} weights for {} servers", file.weights.len(), file.servers.len());
+        check.refuse(&path.key("weights"), message, "write one for each of `servers`, in their order, or none");
     }
     let mut servers: Vec<UpstreamServer> = Vec::new();
     for (index, text) in file.servers.iter().enumerate() {
         let at = at.index(index);
         let help = "write http://HOST[:PORT] or https://HOST[:PORT]; paths belong to routes";
-        let Some(server) = check.parsed(&at, parse(text, tls_name), help) else { continue };
+        let Some(mut server) = check.parsed(&at, parse(text, tls_name), help) else { continue };
+        server.weight = file.weights.get(index).copied().unwrap_or(1);
         if servers.iter().any(|other| (&other.host, other.port) == (&server.host, server.port)) {
             check.refuse(&at, format!("{}:{} is listed twice", server.host, server.port), "remove one of the two");
         }
@@ -97,7 +109,7 @@ fn parse(text: &str, tls_name: Option<&str>) -> Result<UpstreamServer, String> {
         return Err(wrong());
     }
     let tls_name = (default_port == 443).then(|| tls_name.unwrap_or(&host).to_owned());
-    Ok(UpstreamServer { host, port, tls_name })
+    Ok(UpstreamServer { host, port, tls_name, weight: 1 })
 }
 
 /// Letters, digits, `-`, `.`, and `_`, which container networks put into names.
@@ -134,7 +146,7 @@ mod tests {
     #[test]
     fn a_server_is_a_scheme_a_host_and_a_port() {
         let server = |host: &str, port, tls: Option<&str>| {
-            Ok(UpstreamServer { host: host.to_owned(), port, tls_name: tls.map(str::to_owned) })
+            Ok(UpstreamServer { host: host.to_owned(), port, tls_name: tls.map(str::to_owned), weight: 1 })
         };
         assert_eq!(parse("http://10.0.0.5:3000", None), server("10.0.0.5", 3000, None));
         assert_eq!(parse("http://my_service/", None), server("my_service", 80, None));

@@ -16,9 +16,9 @@ use crate::identity::user::Role;
 use crate::identity::{Caller, Credential, Principal, TokenFacts};
 
 /// Revocation keys are made from it.
-const JTI_BYTES_MAX: usize = 128;
+pub(in crate::identity) const JTI_BYTES_MAX: usize = 128;
 /// OpenID Connect Core §2: `sub` has at most 255 ASCII characters.
-const SUBJECT_BYTES_MAX: usize = 255;
+pub(in crate::identity) const SUBJECT_BYTES_MAX: usize = 255;
 
 /// The claims as this gateway writes them.
 #[derive(Serialize)]
@@ -166,11 +166,11 @@ impl Read {
     }
 }
 
-pub(super) fn instant(seconds: i64) -> Result<Timestamp, TokenError> {
+pub(in crate::identity) fn instant(seconds: i64) -> Result<Timestamp, TokenError> {
     Timestamp::from_second(seconds).map_err(|_| TokenError::Claims)
 }
 
 /// Whether a text may stand in headers and log lines: some characters, no control characters.
-fn printable(text: &str, bytes_max: usize) -> bool {
+pub(in crate::identity) fn printable(text: &str, bytes_max: usize) -> bool {
     (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
 }

@@ -14,6 +14,7 @@ mod failure;
 mod keys;
 mod link;
 mod lookup;
+mod rates;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use self::failure::{Failure, STORE};
 use self::keys::TokenKeys;
 use self::link::{Link, State};
 use self::lookup::Ask;
+pub use self::rates::RedisRates;
 use super::{Probe, RebuildTicket, Revocation, RevokedBy, RevokedSet, StoreError};
 use crate::clock::Clock;
 use crate::identity::TokenFacts;

@@ -7,7 +7,8 @@ use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFil
 use super::entities::{refresh_tokens, sessions, users};
 use super::error::failed;
 use super::purge::DELETE_ROWS;
-use super::{millis, millis_up, revocations, uuid};
+use super::{millis, millis_up, one_time, revocations, uuid};
+use crate::identity::one_time_token::OneTimeKind;
 use crate::identity::password::PasswordHash;
 use crate::identity::session::SessionId;
 use crate::identity::user::UserId;
@@ -46,7 +47,8 @@ pub(super) fn refuse_older_logins(user: UserId, at: Timestamp) -> UpdateMany<use
         .filter(users::Column::Id.eq(user.to_string()))
 }
 
-/// Replaces the password and ends all sessions but one, in the caller's transaction.
+/// Replaces the password and ends all sessions but one, in the caller's transaction. Links that stand for a password end
+/// with the one that they stood for: whoever changes it may do so because somebody else read their mail.
 pub(super) async fn change_password(
     user: UserId,
     password: &PasswordHash,
@@ -56,6 +58,7 @@ pub(super) async fn change_password(
 ) -> Result<Vec<Revocation>, StoreError> {
     let change = refuse_older_logins(user, ending.at).col_expr(users::Column::PasswordHash, Expr::value(password.as_stored()));
     change.exec(tx).await.map_err(failed)?;
+    one_time::kill(user, &[OneTimeKind::PasswordReset, OneTimeKind::Reauthentication], tx).await?;
     if let Some(session) = except {
         // Whoever changes the password has just proved the old one.
         let proved = sessions::Entity::update_many()

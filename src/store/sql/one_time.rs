@@ -133,14 +133,7 @@ impl OneTimeTokens for SqlStore {
     }
 
     async fn kill(&self, user: UserId, kind: OneTimeKind) -> Result<u64, StoreError> {
-        within_deadline(|| async {
-            let unspent = Entity::delete_many()
-                .filter(Column::UserId.eq(user.to_string()))
-                .filter(Column::Kind.eq(kind.as_str()))
-                .filter(Column::SpentAt.is_null());
-            Ok(unspent.exec(&self.db).await.map_err(failed)?.rows_affected)
-        })
-        .await
+        within_deadline(|| async { kill(user, &[kind], &self.db).await }).await
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -149,6 +142,15 @@ impl OneTimeTokens for SqlStore {
         let over = Condition::all().add(Column::ExpiresAt.lt(before)).add(no_ticket);
         within_deadline(|| purge::<Entity, String>(&self.db, Column::Id, over.clone(), limit)).await
     }
+}
+
+/// Makes what is unspent of a user's tokens of these kinds, and of their tickets, good for nothing. Returns how many.
+pub(super) async fn kill(user: UserId, kinds: &[OneTimeKind], db: &impl ConnectionTrait) -> Result<u64, StoreError> {
+    let unspent = Entity::delete_many()
+        .filter(Column::UserId.eq(user.to_string()))
+        .filter(Column::Kind.is_in(kinds.iter().map(|kind| kind.as_str())))
+        .filter(Column::SpentAt.is_null());
+    Ok(unspent.exec(db).await.map_err(failed)?.rows_affected)
 }
 
 /// Spends the ticket, for one caller only.

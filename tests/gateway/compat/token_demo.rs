@@ -184,6 +184,73 @@ async fn a_refresh_needs_the_cookie() {
 }
 
 #[tokio::test]
+async fn two_cookies_of_one_name_are_refused_in_either_order_and_on_two_lines() {
+    let stage = Stage::of(NAME).await;
+    let (mine, theirs) = (stage.browser().await.cookie(), stage.another_browser().await.cookie());
+    // Case 194: a sibling host can set the second one.
+    for (first, second) in [(&mine, &theirs), (&theirs, &mine), (&mine, &mine)] {
+        for path in ["POST /api/auth/refresh", "POST /api/auth/logout"] {
+            stage.with_cookie(path, &format!("{first}; {second}")).await.is_problem(400, "malformed");
+            let lines = [("cookie", first.as_str()), ("cookie", second.as_str())];
+            stage.client.send(path, &lines, "").await.is_problem(400, "malformed");
+        }
+    }
+    stage.with_cookie("POST /api/auth/refresh", &mine).await.has_shape(200, RENEWED);
+}
+
+#[tokio::test]
+async fn a_cookie_that_somebody_set_before_the_login_is_replaced() {
+    let stage = Stage::of(NAME).await;
+    let theirs = stage.browser().await;
+    let body = json!({"email": "ada@example.com", "password": PASSWORD}).to_string();
+    let got = stage.client.send("POST /api/auth/signin", &[("cookie", &theirs.cookie())], &body).await;
+    let mine = Browser::of(got.has_shape(200, SIGNED_IN));
+    // Case 180: another session, which the one who chose the cookie knows nothing of.
+    assert_ne!(mine.refresh, theirs.refresh);
+    assert_ne!(claims(&mine.access)["sid"], claims(&theirs.access)["sid"]);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_use_the_cookie() {
+    let stage = Stage::changed(NAME, &["dialects.token-demo.cors.origins=[\"https://app.example\"]"]).await;
+    let host = format!("http://{}", stage.gateway.address);
+    let browser = stage.browser().await;
+    let asks = async |path: &str, fields: &[(&str, &str)]| {
+        let cookie = browser.cookie();
+        let fields: Vec<_> = fields.iter().copied().chain([("cookie", cookie.as_str())]).collect();
+        stage.client.send(path, &fields, "").await
+    };
+    // Case 196.
+    for fields in [
+        &[("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")][..],
+        &[("sec-fetch-site", "same-site"), ("origin", "https://evil.example")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-origin")],
+        &[("sec-fetch-site", "")],
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        &[("origin", "https://app.example.evil.example")],
+        &[("origin", "https://app.example"), ("origin", "https://evil.example")],
+    ] {
+        asks("POST /api/auth/refresh", fields).await.is_json(403, BAD_REFRESH);
+        let out = asks("POST /api/auth/logout", fields).await;
+        out.is_json(404, UNKNOWN);
+        assert_eq!(out.field("set-cookie"), None, "{fields:?}");
+    }
+    logged(&stage.gateway, 404, "forbidden").await;
+    for fields in [
+        &[][..],
+        &[("sec-fetch-site", "same-origin"), ("origin", "https://behind.a.proxy.example")],
+        &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "cross-site"), ("origin", "https://app.example")],
+        &[("origin", "https://app.example")],
+        &[("origin", host.as_str())],
+    ] {
+        asks("POST /api/auth/refresh", fields).await.has_shape(200, RENEWED);
+    }
+}
+
+#[tokio::test]
 async fn an_access_token_carries_the_profile_and_lives_five_minutes() {
     let stage = Stage::of(NAME).await;
     let said = claims(&stage.browser().await.access);

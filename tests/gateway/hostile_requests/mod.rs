@@ -5,8 +5,8 @@
 //! - B (39–60), 47, 49–53, 55, 57: HTTP/2, which the cleartext listener does not speak.
 //! - 37: a subject with a line break can only come from a foreign issuer; `identity::access_token` refuses it.
 //!   What a user may type is tested here.
-//! - 73: routes cannot strip a prefix. 85: there is one audience. 86: server names belong to TLS.
-//! - 77 (preflight), 107, 110 (cookie): CORS, browser mode and its cookies. `OPTIONS` is a method like any other here.
+//! - 73: rewrites have tests of their own (`routes::rewriting`). 85: there is one audience. 86: server names belong to TLS.
+//! - 77 (preflight): `routes::cors`; `OPTIONS` is a method like any other here. 107, 110 (cookie): browser mode.
 //! - 99: the PROXY protocol is not spoken; that its preamble is refused is tested here.
 //! - 106: the lifetime of an upgraded connection belongs to the tests of WebSockets.
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::in_time;
@@ -11,9 +11,12 @@ use super::wire::{End, Head, Incoming, Unframed};
 
 /// A connection on which anything can be sent.
 #[derive(Debug)]
-pub(crate) struct RawClient {
-    incoming: Incoming<TcpStream>,
+pub(crate) struct Talk<S> {
+    incoming: Incoming<S>,
 }
+
+/// The same without TLS.
+pub(crate) type RawClient = Talk<TcpStream>;
 
 /// One response.
 #[derive(Debug, Clone)]
@@ -40,7 +43,18 @@ impl RawClient {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = in_time("connecting to the gateway", TcpStream::connect(address)).await.expect("the gateway listens");
         stream.set_nodelay(true).expect("a TCP socket has this option");
+        Self::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    /// Over a connection that is there already.
+    pub(crate) fn over(stream: S) -> Self {
         Self { incoming: Incoming::new(stream) }
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut S {
+        self.incoming.stream()
     }
 
     /// Sends bytes. The gateway may have closed the connection already: then its answer is what matters.

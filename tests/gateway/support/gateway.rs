@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use rustix::process::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::{Actor, RawClient};
@@ -30,6 +32,8 @@ pub(crate) struct Builder {
     /// The configuration, without what is said about listeners.
     tables: String,
     sets: Vec<String>,
+    /// Further listeners, without their addresses.
+    listeners: Vec<String>,
     /// For a configuration with listeners of its own: the dialect of each of them. They are moved to free ports.
     dialects: Vec<String>,
 }
@@ -44,7 +48,7 @@ pub(crate) struct Gateway {
     config: PathBuf,
     /// Where clients connect.
     pub(crate) address: SocketAddr,
-    /// All addresses where clients connect, in the order of the configuration.
+    /// All addresses where clients connect, in the order of the configuration, further listeners last.
     pub(crate) addresses: Vec<SocketAddr>,
     admin: SocketAddr,
     output: Output,
@@ -128,6 +132,74 @@ impl Gateway {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
+    /// The file with its configuration.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The text of its configuration.
+    pub(crate) fn written(&self) -> String {
+        std::fs::read_to_string(&self.config).expect("the configuration is there")
+    }
+
+    /// Puts another configuration in the place of the one that is written, in one step.
+    pub(crate) fn write(&self, text: impl AsRef<[u8]>) {
+        let new = self.config.with_extension("new");
+        std::fs::write(&new, text).expect("a writable directory");
+        std::fs::rename(&new, &self.config).expect("a writable directory");
+    }
+
+    /// SIGHUP: the way to have the configuration read again.
+    pub(crate) fn hang_up(&self) {
+        self.process.hang_up();
+    }
+
+    /// The running process, whatever takes its place.
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// How much of its memory is in use, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()));
+        let status = status.expect("the process is there");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        resident.and_then(|size| size.trim().trim_end_matches(" kB").parse().ok()).expect("the kernel says it")
+    }
+
+    /// Where `POST /reload` goes.
+    pub(crate) fn reload_url(&self) -> String {
+        format!("http://{}/reload", self.admin)
+    }
+
+    /// The answer to `POST /reload`.
+    pub(crate) async fn reload(&self) -> (u16, Value) {
+        let answer = reqwest::Client::new().post(self.reload_url()).send().await.expect("the admin listener answers");
+        (answer.status().as_u16(), answer.json().await.expect("it answers with JSON"))
+    }
+
+    /// The value of a time series.
+    pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
+        let (_, text) = self.admin("/metrics").await?;
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Starts a process that takes the place of this one, and waits until it has and this one is gone: how it ended.
+    pub(crate) async fn upgrade(&mut self) -> ExitStatus {
+        let mut command = self.builder.command(&self.config, &self.directory);
+        let successor = Process::start(command.args(["run", "--upgrade"]), &self.output);
+        let mut predecessor = std::mem::replace(&mut self.process, successor);
+        let status = predecessor.exit().await;
+        assert!(self.is_up(READY).await, "the new process did not start:\n{}", self.output());
+        status
+    }
+
+    /// How `check` ends with this configuration, and what it says.
+    pub(crate) fn check(&self) -> (Option<i32>, String) {
+        let done = self.builder.command(&self.config, &self.directory).arg("check").output().expect("the gateway was built");
+        (done.status.code(), format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)))
+    }
+
     /// SIGKILL: what a power failure leaves of the process.
     pub(crate) fn kill(&mut self) {
         self.process.kill();
@@ -194,6 +266,12 @@ impl Builder {
         self
     }
 
+    /// Adds a `[[server.listeners]]` entry, with a free address: the next one in `Gateway::addresses`.
+    pub(crate) fn listener(mut self, keys: &str) -> Self {
+        self.listeners.push(keys.to_owned());
+        self
+    }
+
     /// Leaves these words of the configuration out.
     pub(crate) fn without(mut self, words: &str) -> Self {
         assert!(self.tables.contains(words), "the configuration does not say {words:?}");
@@ -257,9 +335,9 @@ impl Builder {
         panic!("the gateway did not start:\n{written}");
     }
 
-    /// One address, or one for each dialect of a configuration that we ship.
+    /// One address, or one for each dialect of a configuration that we ship, and one for each further listener.
     fn free_addresses(&self) -> Vec<SocketAddr> {
-        (0..self.dialects.len().max(1)).map(|_| free_address()).collect()
+        (0..self.dialects.len().max(1) + self.listeners.len()).map(|_| free_address()).collect()
     }
 
     /// Moves the listeners of a configuration that we ship, and what goes by their ports.
@@ -279,7 +357,10 @@ impl Builder {
         let shipped = !self.dialects.is_empty();
         let server =
             if shipped { String::new() } else { format!("[server]\nlisten = [\"{}\"]\nadmin = \"{admin}\"\n", addresses[0]) };
-        std::fs::write(&path, server + &self.tables).expect("a writable directory");
+        let further = std::iter::zip(&self.listeners, &addresses[addresses.len() - self.listeners.len()..]);
+        let further: String =
+            further.map(|(keys, address)| format!("[[server.listeners]]\naddress = \"{address}\"\n{keys}\n")).collect();
+        std::fs::write(&path, server + &self.tables + &further).expect("a writable directory");
         path
     }
 

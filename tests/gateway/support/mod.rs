@@ -8,6 +8,7 @@ pub(crate) mod process;
 #[path = "../../support/services.rs"]
 pub(crate) mod services;
 pub(crate) mod site;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 

@@ -44,6 +44,16 @@ impl Process {
         kill_process(pid, Signal::TERM).expect("the process is ours and was not waited for");
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::HUP).expect("the process is ours and was not waited for");
+    }
+
     /// How the process ended, once everything that it wrote was read.
     pub(crate) async fn exit(&mut self) -> ExitStatus {
         let status = eventually("the gateway's end", async || self.child.try_wait().expect("the process is ours")).await;

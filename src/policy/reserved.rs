@@ -2,7 +2,10 @@
 
 use http::HeaderName;
 
-use crate::policy::head::{folds_into_family, folds_to};
+use super::head::{folds_into_family, folds_to};
+
+/// How many fields carry an identity.
+pub const IDENTITY_FIELDS: usize = 8;
 
 /// Fields by which upstreams are told who, where and what was asked, by this gateway or by others.
 const NAMES: [&str; 19] = [
@@ -36,15 +39,17 @@ const FAMILIES: [&str; 5] = ["x-forwarded-", "x-original-", "x-rewrite-", "x-env
 
 /// The reserved names, with those of the identity fields.
 #[derive(Debug)]
-pub(super) struct Reserved {
-    identity: [Box<str>; 7],
+pub struct Reserved {
+    identity: [Box<str>; IDENTITY_FIELDS],
     /// Which first bytes any reserved name has: most fields are told apart by it.
     first: [bool; 256],
 }
 
 impl Reserved {
-    pub(super) fn new(identity: [&HeaderName; 7]) -> Self {
-        let identity: [Box<str>; 7] = identity.map(|name| name.as_str().into());
+    /// The reserved names, with these.
+    #[must_use]
+    pub fn new(identity: [&HeaderName; IDENTITY_FIELDS]) -> Self {
+        let identity: [Box<str>; IDENTITY_FIELDS] = identity.map(|name| name.as_str().into());
         let mut first = [false; 256];
         for name in NAMES.iter().chain(&FAMILIES).copied().chain(identity.iter().map(AsRef::as_ref)) {
             first[usize::from(name.as_bytes()[0])] = true;
@@ -53,7 +58,8 @@ impl Reserved {
     }
 
     /// Whether some server may take `name` for a reserved one.
-    pub(super) fn covers(&self, name: &HeaderName) -> bool {
+    #[must_use]
+    pub fn covers(&self, name: &HeaderName) -> bool {
         // Field names have at least one byte.
         self.first[usize::from(name.as_str().as_bytes()[0])]
             && (self.identity.iter().any(|reserved| folds_to(name, reserved))

@@ -1,0 +1,36 @@
+//! The defaults of what is under `[upstreams.NAME]`.
+
+use crate::config::file::{Balance, Breaker, Ejection, Health, Upstream};
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            weights: Vec::new(),
+            balance: Balance::RoundRobin,
+            hash_by: "client".to_owned(),
+            tls: None,
+            connect_timeout: "3s".into(),
+            read_timeout: "60s".into(),
+            write_timeout: "30s".into(),
+            idle_timeout: "60s".into(),
+            retries: 1,
+            retry_share: 20,
+            health: None,
+            ejection: Ejection::default(),
+            breaker: Breaker::default(),
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { path: None, interval: "5s".into(), timeout: "2s".into(), unhealthy_after: 3, healthy_after: 2 }
+    }
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self { failures: 5, time: "10s".into(), time_max: "5m".into(), share: 50 }
+    }
+}

@@ -1,0 +1,144 @@
+//! `[[issuers]]` as they are written.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::SigningAlgorithm;
+use crate::config::secret::SecretText;
+use crate::config::units::DurationText;
+
+/// Another issuer whose tokens are accepted.
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "issuer", "audiences"]))]
+pub struct Issuer {
+    /// What metrics and logs call it.
+    pub name: String,
+    /// `iss` of its tokens, byte by byte.
+    pub issuer: String,
+    /// `aud` of its tokens for this gateway; one of them must be there.
+    pub audiences: Vec<String>,
+    /// Where its key set is fetched.
+    pub jwks_url: Option<String>,
+    /// Its key set, if it never changes: JSON, or `{ file = "…" }`.
+    pub jwks: Option<SecretText>,
+    /// A secret shared with it, at least 32 bytes: HS256, and nothing else.
+    pub secret: Option<SecretText>,
+    /// A file with the certificate authorities of its servers, in PEM; relative to the data directory.
+    pub ca: Option<PathBuf>,
+    /// Algorithms that are accepted; those of public keys, or HS256 with a secret.
+    pub algorithms: Option<Vec<SigningAlgorithm>>,
+    /// JOSE `typ` that are accepted; "" for none at all.
+    pub token_types: Vec<String>,
+    /// How far its clock may differ.
+    pub clock_skew: DurationText,
+    /// The longest life of a token.
+    pub life_max: DurationText,
+    /// The shortest pause between two fetches of the key set.
+    pub refresh_min: DurationText,
+    /// The longest pause between two fetches of the key set.
+    pub refresh_max: DurationText,
+    /// How old keys may become while they cannot be fetched.
+    pub keep_keys_for: DurationText,
+    /// How long a fetch of the key set may take.
+    pub fetch_timeout: DurationText,
+    /// Which claims mean what.
+    pub claims: Claims,
+    /// Roles that count, by their names there; ["*"] for all, which needs a prefix.
+    pub accept_roles: Vec<String>,
+    /// Put before every role that counts.
+    pub role_prefix: String,
+    /// Scopes that count; ["*"] for all.
+    pub accept_scopes: Vec<String>,
+    /// How to ask it about tokens that are no JWTs.
+    pub introspection: Option<Introspection>,
+}
+
+/// `[issuers.claims]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Claims {
+    /// Who it is.
+    pub subject: String,
+    /// The name for people.
+    pub username: String,
+    /// The e-mail address.
+    pub email: String,
+    /// The roles.
+    pub roles: String,
+    /// The scopes.
+    pub scopes: String,
+}
+
+/// `[issuers.introspection]` (RFC 7662)
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["url", "client_id", "client_secret"]))]
+pub struct Introspection {
+    /// The endpoint.
+    pub url: String,
+    /// Who we are there.
+    pub client_id: String,
+    /// What proves it.
+    pub client_secret: Option<SecretText>,
+    /// What its tokens begin with.
+    pub token_prefix: String,
+    /// How long an answer may take.
+    pub timeout: DurationText,
+    /// How long an answer is believed.
+    pub cache_for: DurationText,
+}
+
+impl Default for Issuer {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            issuer: String::new(),
+            audiences: Vec::new(),
+            jwks_url: None,
+            jwks: None,
+            secret: None,
+            ca: None,
+            algorithms: None,
+            token_types: vec!["at+jwt".to_owned()],
+            clock_skew: "5s".into(),
+            life_max: "1h".into(),
+            refresh_min: "30s".into(),
+            refresh_max: "10m".into(),
+            keep_keys_for: "24h".into(),
+            fetch_timeout: "5s".into(),
+            claims: Claims::default(),
+            accept_roles: Vec::new(),
+            role_prefix: String::new(),
+            accept_scopes: Vec::new(),
+            introspection: None,
+        }
+    }
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self {
+            subject: "sub".to_owned(),
+            username: "preferred_username".to_owned(),
+            email: "email".to_owned(),
+            roles: "roles".to_owned(),
+            scopes: "scope".to_owned(),
+        }
+    }
+}
+
+impl Default for Introspection {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            client_id: String::new(),
+            client_secret: None,
+            token_prefix: String::new(),
+            timeout: "2s".into(),
+            cache_for: "10s".into(),
+        }
+    }
+}

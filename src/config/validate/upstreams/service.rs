@@ -1,0 +1,57 @@
+//! Which server gets a request, when it is done without, and how much may be asked at once.
+
+use http::HeaderName;
+
+use crate::config::file;
+use crate::config::place::Path;
+use crate::config::validate::{Check, HOUR, MILLISECOND};
+use crate::config::{Balance, Ejection, HashBy, Health};
+
+pub(super) fn balance(check: &mut Check<'_>, path: &Path, file: &file::Upstream) -> Balance {
+    let by = hash_by(&file.hash_by);
+    let help = "write \"client\", \"subject\" or \"header:NAME\", like \"header:x-tenant\"";
+    let by = check.parsed(&path.key("hash_by"), by, help).unwrap_or(HashBy::Client);
+    match file.balance {
+        file::Balance::Hash => return Balance::Hash(by),
+        _ if by != HashBy::Client => {
+            let help = "write `balance = \"hash\"`, or remove `hash_by`";
+            check.refuse(&path.key("hash_by"), "nothing is chosen by it", help);
+        }
+        file::Balance::LeastConnections => return Balance::LeastConnections,
+        file::Balance::RoundRobin => {}
+    }
+    Balance::RoundRobin
+}
+
+fn hash_by(text: &str) -> Result<HashBy, String> {
+    match (text, text.strip_prefix("header:")) {
+        ("client", _) => Ok(HashBy::Client),
+        ("subject", _) => Ok(HashBy::Subject),
+        (_, Some(name)) => HeaderName::try_from(name).map(HashBy::Header).map_err(|_| format!("{name:?} is not a header name")),
+        _ => Err(format!("{text:?} is nothing to choose a server by")),
+    }
+}
+
+pub(super) fn health(check: &mut Check<'_>, path: &Path, file: &file::Health) -> Health {
+    let interval = check.duration(&path.key("interval"), &file.interval, 100 * MILLISECOND..=HOUR);
+    let timeout = check.duration(&path.key("timeout"), &file.timeout, 10 * MILLISECOND..=HOUR);
+    // The checks of one server do not overlap: a longer one would only make the interval longer than it says.
+    if timeout > interval {
+        check.refuse(&path.key("timeout"), "is longer than `interval`", "write a shorter one: checks do not overlap");
+    }
+    let wrong = |text: &String| !text.starts_with('/') || !text.bytes().all(|byte| byte.is_ascii_graphic());
+    if file.path.as_ref().is_some_and(wrong) {
+        check.refuse(&path.key("path"), "is not a path", "write one like \"/healthz\", encoded where it has to be");
+    }
+    let (unhealthy_after, healthy_after) = (file.unhealthy_after, file.healthy_after);
+    Health { path: file.path.clone(), interval, timeout, unhealthy_after, healthy_after }
+}
+
+pub(super) fn ejection(check: &mut Check<'_>, path: &Path, file: &file::Ejection) -> Option<Ejection> {
+    let time = check.duration(&path.key("time"), &file.time, MILLISECOND..=24 * HOUR);
+    let time_max = check.duration(&path.key("time_max"), &file.time_max, MILLISECOND..=24 * HOUR);
+    if time_max < time && !check.has_problem(&path.key("time_max")) {
+        check.refuse(&path.key("time_max"), "is shorter than `time`", "write at least as much as `time`");
+    }
+    (file.failures > 0).then_some(Ejection { failures: file.failures, time, time_max, share: file.share })
+}

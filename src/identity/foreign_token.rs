@@ -1,0 +1,193 @@
+//! Access tokens of other issuers: JWTs verified with the issuer's keys, and the answers of its introspection endpoint.
+//!
+//! The token's own word about who issued it (`iss`) chooses the keys and proves nothing; it is compared again once the
+//! signature was verified. What a foreign issuer says about roles and scopes counts only as far as its [`Mapping`] takes
+//! it: whoever runs that issuer must not be able to make an administrator here.
+
+mod claims;
+mod json;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretSlice;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use self::claims::Source;
+pub use self::claims::{ClaimPath, Mapping, Taken};
+use super::Caller;
+use super::access_token::{TOKEN_BYTES_MAX, TokenError, later};
+use super::jose::{Others, Unreadable, Unverified, present};
+use super::machine_secret::sha256;
+use super::one_time_token::TokenHash;
+use super::public_keys::PublicKeys;
+use super::signing_keys::{Algorithm, KeyError, SigningKey};
+
+/// What a foreign token must say to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignPolicy {
+    /// JWT `iss`, compared byte by byte: a slash at the end is another issuer.
+    pub issuer: Arc<str>,
+    /// One of them must be, or be among, JWT `aud`.
+    pub audiences: Vec<Box<str>>,
+    /// Algorithms that are accepted, of those that the keys are for.
+    pub algorithms: Vec<Algorithm>,
+    /// JOSE `typ` that are accepted, whatever the case; the empty one stands for a header without `typ`.
+    pub types: Vec<Box<str>>,
+    /// Allowed difference between this clock and the issuer's.
+    pub skew: Duration,
+    /// The longest accepted `exp - iat`.
+    pub life_max: Duration,
+    /// Which claims mean what.
+    pub mapping: Mapping,
+}
+
+/// What verifies the tokens of an issuer.
+#[derive(Debug)]
+pub enum IssuerKeys {
+    /// Its public keys.
+    Public(PublicKeys),
+    /// A secret shared with it: HS256 and nothing else.
+    Secret(Box<SigningKey>),
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: Box<str>,
+    #[serde(default, deserialize_with = "present")]
+    kid: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
+    typ: Option<Box<str>>,
+    // What would change how the token is to be read, or where its key comes from (RFC 7515 §4.1, RFC 7797).
+    #[serde(default)]
+    crit: Option<IgnoredAny>,
+    #[serde(default)]
+    b64: Option<IgnoredAny>,
+    #[serde(default)]
+    zip: Option<IgnoredAny>,
+    #[serde(default)]
+    cty: Option<IgnoredAny>,
+    #[serde(default)]
+    jwk: Option<IgnoredAny>,
+    #[serde(default)]
+    jku: Option<IgnoredAny>,
+    #[serde(default)]
+    x5u: Option<IgnoredAny>,
+    #[serde(default)]
+    x5c: Option<IgnoredAny>,
+    #[serde(flatten)]
+    _others: Others,
+}
+
+impl Header {
+    fn is_plain(&self) -> bool {
+        let odd = [&self.crit, &self.b64, &self.zip, &self.cty, &self.jwk, &self.jku, &self.x5u, &self.x5c];
+        odd.into_iter().all(Option::is_none)
+    }
+}
+
+impl IssuerKeys {
+    /// Keys of one secret.
+    ///
+    /// # Errors
+    /// It is shorter than 32 bytes (RFC 7518 §3.2).
+    pub fn secret(secret: SecretSlice<u8>) -> Result<Self, KeyError> {
+        let epoch = Timestamp::UNIX_EPOCH;
+        SigningKey::import(Some("secret"), Algorithm::Hs256, secret, epoch, epoch, None).map(|key| Self::Secret(Box::new(key)))
+    }
+
+    /// The algorithm of the key that a token names, if it is one of these. A secret has no name.
+    fn algorithm(&self, kid: Option<&str>) -> Option<Algorithm> {
+        match self {
+            Self::Public(keys) => keys.algorithm(kid),
+            Self::Secret(_) => Some(Algorithm::Hs256),
+        }
+    }
+
+    fn verify(&self, kid: Option<&str>, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Public(keys) => keys.verify(kid, algorithm.name(), message, signature),
+            Self::Secret(key) => key.verify(message, signature),
+        }
+    }
+}
+
+/// Who a JWT says issued it; none for what is no JWT. Not proved, and only good for finding the keys that may prove it.
+#[must_use]
+pub fn claimed_issuer(token: &str) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    struct Issuer {
+        iss: Box<str>,
+    }
+    if token.len() > TOKEN_BYTES_MAX {
+        return None;
+    }
+    let unverified: Unverified<'_, Header> = Unverified::parse(token).ok()?;
+    serde_json::from_slice(&unverified.payload()?).ok().map(|Issuer { iss }| iss)
+}
+
+/// What an opaque token is remembered and revoked by: SHA-256.
+#[must_use]
+pub fn digest(token: &str) -> TokenHash {
+    sha256(token)
+}
+
+/// Verifies a JWT of the issuer whose keys and policy these are.
+///
+/// # Errors
+/// The first rule that it breaks; [`TokenError::Expired`] only if it breaks no other.
+pub fn verify(token: &str, keys: &IssuerKeys, policy: &ForeignPolicy, now: Timestamp) -> Result<Caller, TokenError> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(TokenError::TooLong);
+    }
+    let unverified: Unverified<'_, Header> = Unverified::parse(token).map_err(|unreadable| match unreadable {
+        Unreadable::Compact => TokenError::Malformed,
+        Unreadable::Header => TokenError::Header,
+    })?;
+    let header = &unverified.header;
+    if !header.is_plain() {
+        return Err(TokenError::Header);
+    }
+    let typ = header.typ.as_deref().unwrap_or_default();
+    // RFC 7515 §4.1.9: "application/" may be left out, and should be.
+    let short = typ.get(..12).filter(|start| start.eq_ignore_ascii_case("application/")).map_or(typ, |_| &typ[12..]);
+    if !policy.types.iter().any(|accepted| accepted.eq_ignore_ascii_case(short)) {
+        return Err(TokenError::Type);
+    }
+    let kid = header.kid.as_deref();
+    let algorithm = keys.algorithm(kid).ok_or(TokenError::UnknownKey)?;
+    if &*header.alg != algorithm.name() || !policy.algorithms.contains(&algorithm) {
+        return Err(TokenError::Algorithm);
+    }
+    if !keys.verify(kid, algorithm, unverified.signed.as_bytes(), unverified.signature()) {
+        return Err(TokenError::Signature);
+    }
+    let payload = unverified.payload().ok_or(TokenError::Malformed)?;
+    let claims = json::object(&payload).ok_or(TokenError::Claims)?;
+    claims::caller(&claims, Source::Signed(unverified.signed), policy, now)
+}
+
+/// What an introspection endpoint says about a token: a caller, or that it is not active (RFC 7662 §2.2).
+///
+/// # Errors
+/// As [`verify`]. None if the answer is none.
+pub fn introspected(answer: &[u8], token: &str, policy: &ForeignPolicy, now: Timestamp) -> Option<Result<Caller, TokenError>> {
+    let claims = json::object(answer)?;
+    match claims.get("active")?.as_bool()? {
+        false => Some(Err(TokenError::Inactive)),
+        true => Some(claims::caller(&claims, Source::Introspected(token), policy, now)),
+    }
+}
+
+impl ForeignPolicy {
+    /// Whether a token that expires at `expires_at` is no longer accepted: from `exp` plus the skew on.
+    #[must_use]
+    pub fn expired(&self, expires_at: Timestamp, now: Timestamp) -> bool {
+        now.as_nanosecond() >= later(expires_at, self.skew)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Other issuers whose tokens are accepted: where their keys come from, how old these may become, and what is asked of
+//! their introspection endpoints.
+//!
+//! Keys are fetched by a task of the application's runtime ([`jwks`]); a request only ever reads what is there. A token by
+//! a key that is not known is refused at once and has the set fetched again, no more often than the settings say.
+
+mod http;
+pub mod introspection;
+pub mod jwks;
+mod kept;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use self::http::Authorities;
+use self::introspection::{Introspection, IntrospectionSettings};
+use self::jwks::{Jwks, JwksSettings, Known};
+use crate::clock::Clock;
+use crate::identity::Caller;
+use crate::identity::access_token::TokenError;
+use crate::identity::foreign_token::{self, ForeignPolicy, IssuerKeys};
+use crate::telemetry::metrics::Metrics;
+
+/// One issuer, as it was configured.
+#[derive(Debug)]
+pub struct IssuerSettings {
+    /// What metrics and logs call it.
+    pub name: Box<str>,
+    /// What its tokens must say.
+    pub policy: ForeignPolicy,
+    /// Where its keys come from; none where every token is asked about.
+    pub keys: Option<KeySource>,
+    /// How to ask about tokens that are no JWTs.
+    pub introspection: Option<IntrospectionSettings>,
+    /// Certificate authorities, in PEM, instead of the public ones.
+    pub authorities: Option<Vec<u8>>,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug)]
+pub enum KeySource {
+    /// They never change.
+    Static(IssuerKeys),
+    /// Fetched again and again.
+    Fetched(JwksSettings),
+}
+
+/// What every issuer works with.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "ports have nothing to show")]
+pub struct IssuerParts {
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Where the states of key sets are shown.
+    pub metrics: Arc<Metrics>,
+    /// Where everything that waits is done.
+    pub runtime: Handle,
+    /// Where fetched keys are kept over a restart.
+    pub directory: PathBuf,
+}
+
+/// An issuer cannot be spoken to: its certificate authorities are none, or TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("issuer `{name}`: {what}")]
+pub struct IssuerError {
+    name: Box<str>,
+    what: String,
+}
+
+/// Why nothing can be said about a genuine-looking token now: refused, fail closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IssuerOutage {
+    /// No keys were ever fetched, or they are older than they may become.
+    #[error("there are no keys of the issuer that may still be used")]
+    Keys,
+    /// The introspection endpoint did not answer in time, or not sensibly.
+    #[error("the issuer's introspection endpoint gives no answer")]
+    Introspection,
+}
+
+/// Every foreign issuer.
+#[derive(Default)]
+pub struct Issuers(Vec<Issuer>);
+
+/// One issuer whose tokens are accepted.
+pub struct Issuer {
+    policy: Arc<ForeignPolicy>,
+    keys: Option<Keys>,
+    introspection: Option<Arc<Introspection>>,
+}
+
+enum Keys {
+    Static(Arc<Known>),
+    Fetched(Arc<Jwks>),
+}
+
+impl std::fmt::Debug for Issuers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|issuer| &issuer.policy.issuer)).finish()
+    }
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issuer").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+impl Issuers {
+    /// The issuers with the keys that were kept of them; nothing is fetched before [`Self::start`].
+    ///
+    /// # Errors
+    /// One cannot be spoken to as it is configured.
+    pub fn new(settings: Vec<IssuerSettings>, parts: &IssuerParts) -> Result<Self, IssuerError> {
+        settings.into_iter().map(|settings| Issuer::new(settings, parts)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Begins to fetch keys, each issuer's for itself, until `until` is cancelled.
+    pub fn start(&self, runtime: &Handle, until: &CancellationToken) {
+        for issuer in &self.0 {
+            if let Some(Keys::Fetched(jwks)) = &issuer.keys {
+                let jwks = Arc::clone(jwks);
+                runtime.spawn(until.clone().run_until_cancelled_owned(async move { jwks.keep_fetching().await }));
+            }
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The issuer of this name, byte by byte, and its place.
+    #[must_use]
+    pub fn find(&self, issuer: &str) -> Option<(usize, &Issuer)> {
+        self.0.iter().enumerate().find(|(_, known)| *known.policy.issuer == *issuer)
+    }
+
+    /// The issuer that is to be asked about a token which is no JWT.
+    #[must_use]
+    pub fn asked_about(&self, token: &str) -> Option<&Issuer> {
+        self.0.iter().find(|issuer| issuer.introspection.as_ref().is_some_and(|endpoint| endpoint.knows(token)))
+    }
+
+    /// The issuer at a place that [`Self::find`] gave.
+    #[must_use]
+    pub fn at(&self, place: usize) -> Option<&Issuer> {
+        self.0.get(place)
+    }
+}
+
+impl Issuer {
+    fn new(settings: IssuerSettings, parts: &IssuerParts) -> Result<Self, IssuerError> {
+        let IssuerSettings { name, policy, keys, introspection, authorities } = settings;
+        let failed = |what| IssuerError { name: name.clone(), what };
+        let authorities = Authorities::new(authorities.as_deref()).map_err(failed)?;
+        let policy = Arc::new(policy);
+        let keys = match keys {
+            None => None,
+            Some(KeySource::Static(keys)) => Some(Keys::Static(Arc::new(Known::for_ever(keys)))),
+            Some(KeySource::Fetched(settings)) => {
+                let client = authorities.client(settings.timeout).map_err(failed)?;
+                Some(Keys::Fetched(Arc::new(Jwks::new(&name, &policy.issuer, settings, client, parts))))
+            }
+        };
+        let introspection = match introspection {
+            None => None,
+            Some(settings) => {
+                let client = authorities.client(settings.timeout).map_err(failed)?;
+                Some(Introspection::new(&name, settings, Arc::clone(&policy), client, parts))
+            }
+        };
+        Ok(Self { policy, keys, introspection })
+    }
+
+    /// What its tokens must say.
+    #[must_use]
+    pub fn policy(&self) -> &ForeignPolicy {
+        &self.policy
+    }
+
+    /// Whether its JWTs are verified here, and not asked about.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Which edition of its keys is in force at `now`: what was verified by another proves nothing.
+    ///
+    /// # Errors
+    /// There are no keys that may be used.
+    pub fn edition(&self, now: Timestamp) -> Result<u64, IssuerOutage> {
+        self.known(now).map(|known| known.edition)
+    }
+
+    /// Verifies a JWT with the keys in force at `now`; also says which edition these were. Has the keys fetched again if
+    /// the token names one that is not known: not by this request.
+    ///
+    /// # Errors
+    /// There are no keys that may be used; or, within, the first rule that the token breaks.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Result<(Caller, u64), TokenError>, IssuerOutage> {
+        let known = self.known(now)?;
+        let verified = foreign_token::verify(token, &known.keys, &self.policy, now);
+        if let (Err(TokenError::UnknownKey), Some(Keys::Fetched(jwks))) = (&verified, &self.keys) {
+            jwks.want();
+        }
+        Ok(verified.map(|caller| (caller, known.edition)))
+    }
+
+    /// Asks the issuer about a token.
+    ///
+    /// # Errors
+    /// It gives no answer; or, within, why the token is not accepted.
+    pub async fn introspect(&self, token: &str) -> Result<Result<Arc<Caller>, TokenError>, IssuerOutage> {
+        let endpoint = self.introspection.as_ref().ok_or(IssuerOutage::Introspection)?;
+        endpoint.ask(token).await
+    }
+
+    fn known(&self, now: Timestamp) -> Result<Arc<Known>, IssuerOutage> {
+        match &self.keys {
+            Some(Keys::Static(known)) => Ok(Arc::clone(known)),
+            Some(Keys::Fetched(jwks)) => jwks.known(now).ok_or(IssuerOutage::Keys),
+            None => Err(IssuerOutage::Keys),
+        }
+    }
+}

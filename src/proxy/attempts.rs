@@ -1,0 +1,177 @@
+//! Attempts at the upstream: where a request goes, whether it goes again, and what that tells about the server.
+
+use std::time::{Duration, Instant};
+
+use pingora::prelude::*;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+
+use super::context::Exchange;
+use super::head_guard::HeadGuard;
+use super::permitted;
+use super::upstream::{HashBy, Key, Place, Served, Upstream, Wanted};
+use crate::policy::access::Permit;
+use crate::policy::route::Timeouts;
+use crate::reason::Reason;
+
+/// pingora counts attempts, not retries: one request and one retry.
+pub const ATTEMPTS_MAX: usize = 2;
+
+/// What a request holds of its upstream, given back when it ends. Empty for most requests.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Its place among the requests that may be there at once.
+    connection: Option<Place>,
+    /// Its place among those that wait for a connection.
+    pending: Option<Place>,
+    /// Its server, where there are several.
+    served: Option<Served>,
+}
+
+/// The server for the next attempt.
+///
+/// # Errors
+/// There is none; `ctx.reason` says why.
+pub(super) fn begin_attempt(session: &Session, ctx: &mut Exchange) -> Result<Box<HttpPeer>> {
+    ctx.attempts += 1;
+    let started = *ctx.upstream_started.get_or_insert_with(|| ctx.snapshot.parts.clock.monotonic());
+    let (permit, ..) = permitted(ctx)?;
+    let timeouts = permit.route().timeouts;
+    if let Some(timeouts) = timeouts.filter(|_| ctx.attempts == 1) {
+        give_up_at(session, ctx, until_head(&timeouts, ctx.started, started));
+    }
+    let mut held = std::mem::take(&mut ctx.held);
+    let peer = choose(session, ctx, &mut held, timeouts.as_ref());
+    ctx.held = held;
+    peer.map_err(|reason| {
+        ctx.reason = Some(reason);
+        let what = "no server may be asked now";
+        if reason == Reason::UpstreamUnreachable {
+            Error::explain(ConnectNoRoute, what)
+        } else {
+            Error::explain(InternalError, what)
+        }
+    })
+}
+
+fn choose(
+    session: &Session,
+    ctx: &Exchange,
+    held: &mut Held,
+    timeouts: Option<&Timeouts>,
+) -> std::result::Result<Box<HttpPeer>, Reason> {
+    let permit = ctx.permit().ok_or(Reason::Internal)?;
+    let upstream = upstream(ctx).ok_or(Reason::Internal)?;
+    if held.connection.is_none() {
+        held.connection = upstream.enter()?;
+    }
+    held.pending = upstream.queue()?;
+    let failed = held.served.take();
+    let wanted = Wanted {
+        websocket: permit.route().websocket,
+        timeouts,
+        key: key(upstream, session, permit, ctx),
+        avoid: failed.as_ref().map(|served| &*served.server),
+    };
+    let (peer, served) = upstream.choose(&wanted)?;
+    held.served = served;
+    Ok(peer)
+}
+
+fn upstream(ctx: &Exchange) -> Option<&Upstream> {
+    let permit = ctx.permit()?;
+    ctx.snapshot.parts.upstreams.get(&permit.route().upstream).map(|upstream| &**upstream)
+}
+
+/// A connection could not be made. Nothing was sent, so any method may be tried again, at another server if there is one.
+pub(super) fn not_connected(ctx: &mut Exchange, error: &mut Error) {
+    ctx.held.pending = None;
+    failed(ctx);
+    error.set_retry(may_retry(ctx));
+}
+
+/// The exchange with the server failed. `reused` says whether on a connection that had been used before.
+pub(super) fn broke_off(session: &mut Session, ctx: &mut Exchange, error: &mut Error, reused: bool) {
+    // RFC 9110 §9.2.2: an idempotent request whose pooled connection turned out to be closed. Once a byte of the
+    // body was taken from the client, no other server sees the request.
+    let method = &session.req_header().method;
+    let safe = method.is_idempotent() && ctx.body_bytes == 0 && !session.as_ref().retry_buffer_truncated();
+    if safe {
+        error.retry.decide_reuse(reused);
+    } else {
+        error.set_retry(false);
+    }
+    if error.retry() {
+        let again = may_retry(ctx);
+        error.set_retry(again);
+    } else if *error.esource() == ErrorSource::Upstream || overdue(session, ctx) == Some(Reason::UpstreamTimeout) {
+        failed(ctx);
+    }
+}
+
+fn may_retry(ctx: &Exchange) -> bool {
+    let upstream = upstream(ctx).filter(|_| (ctx.attempts as usize) < ATTEMPTS_MAX);
+    upstream.is_some_and(|upstream| upstream.may_retry(ctx.snapshot.parts.clock.monotonic()))
+}
+
+/// The connection is there.
+pub(super) fn connected(ctx: &mut Exchange) {
+    ctx.held.pending = None;
+}
+
+/// The head of the server's final answer is there.
+pub(super) fn answered(session: &Session, ctx: &mut Exchange, status: u16) {
+    if let Some(timeouts) = ctx.permit().and_then(|permit| permit.route().timeouts) {
+        // What follows a 101 lasts as long as both sides want.
+        let total = timeouts.total.filter(|_| status != 101);
+        give_up_at(session, ctx, total.map(|total| ctx.started + total));
+    }
+    let Some((upstream, served)) = upstream(ctx).zip(ctx.held.served.as_ref()) else { return };
+    // What a server says of itself or of what is behind it. Not 500: a request that makes an application stumble is
+    // easily found, and must not be a way to have its servers ejected.
+    if matches!(status, 502..=504) {
+        upstream.failed(&served.server, ctx.snapshot.parts.clock.monotonic());
+    } else {
+        upstream.succeeded(&served.server);
+    }
+}
+
+fn failed(ctx: &Exchange) {
+    if let Some((upstream, served)) = upstream(ctx).zip(ctx.held.served.as_ref()) {
+        upstream.failed(&served.server, ctx.snapshot.parts.clock.monotonic());
+    }
+}
+
+/// Has the exchange end at this instant, or whenever it likes.
+fn give_up_at(session: &Session, ctx: &mut Exchange, at: Option<Instant>) {
+    ctx.deadline = at;
+    if let Some(stream) = session.as_downstream().stream() {
+        let remaining = at.map(|at| at.saturating_duration_since(ctx.snapshot.parts.clock.monotonic()));
+        HeadGuard::give_up_after(stream, remaining);
+    }
+}
+
+/// What a failure is called that is due to the route's own times: it looks as if the client had gone.
+pub(super) fn overdue(session: &mut Session, ctx: &Exchange) -> Option<Reason> {
+    let late = if session.as_mut().is_body_done() { Reason::UpstreamTimeout } else { Reason::RequestTimeout };
+    is_overdue(ctx).then_some(late)
+}
+
+fn is_overdue(ctx: &Exchange) -> bool {
+    ctx.deadline.is_some_and(|deadline| deadline <= ctx.snapshot.parts.clock.monotonic())
+}
+
+/// When a request is given up whose response head has not arrived.
+fn until_head(timeouts: &Timeouts, arrived: Instant, started: Instant) -> Option<Instant> {
+    let at = |from: Instant, wait: Option<Duration>| wait.map(|wait| from + wait);
+    at(arrived, timeouts.total).into_iter().chain(at(started, timeouts.response_head)).min()
+}
+
+fn key<'a>(upstream: &Upstream, session: &'a Session, permit: &'a Permit, ctx: &Exchange) -> Key<'a> {
+    let bytes = match upstream.hash_by() {
+        None | Some(HashBy::Client) => None,
+        Some(HashBy::Subject) => permit.caller().map(|caller| caller.principal.subject.as_bytes()),
+        Some(HashBy::Header(name)) => session.req_header().headers.get(name).map(http::HeaderValue::as_bytes),
+    };
+    bytes.map_or(Key::Client(ctx.client), Key::Bytes)
+}
