@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::jose::{Others, Unverified, present};
+use super::jose::{Audience, Others, Unverified, present};
 use super::machine_secret::sha256;
 use super::one_time_token::TokenHash;
 use super::public_keys::PublicKeys;
@@ -85,13 +85,6 @@ struct Claims {
     nbf: Option<i64>,
     #[serde(flatten)]
     _others: Others,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(Box<str>),
-    Many(Vec<Box<str>>),
 }
 
 /// Which client an assertion says it is from: not proved, and only good for finding the keys that may prove it.

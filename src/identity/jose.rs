@@ -72,6 +72,14 @@ impl<'a, H: DeserializeOwned> Unverified<'a, H> {
     }
 }
 
+/// `aud`: one name, or several (RFC 7519 §4.1.3).
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Audience {
+    One(Box<str>),
+    Many(Vec<Box<str>>),
+}
+
 /// Members of an object that nobody asked for, each at most once; flattened into a struct beside those that are.
 ///
 /// Unknown claims are to be ignored (RFC 7519 §4), but two of the same name may mean two things to two readers.

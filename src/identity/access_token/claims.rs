@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{TOKEN_BYTES_MAX, TokenError, TokenPolicy, later};
-use crate::identity::jose::{Others, present};
+use crate::identity::jose::{Audience, Others, present};
 use crate::identity::scope::Scope;
 use crate::identity::session::SessionId;
 use crate::identity::user::Role;
@@ -95,13 +95,6 @@ pub(super) struct Read {
     email: Option<Box<str>>,
     #[serde(flatten)]
     _others: Others,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(Box<str>),
-    Many(Vec<Box<str>>),
 }
 
 impl Read {
