@@ -1,7 +1,7 @@
 # `make help` says what there is. Nothing but Rust has to be installed: what is missing comes from apt.
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-instructions
+.PHONY: help run test lint bench bench-instructions bench-memory
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 # Debian keeps PostgreSQL's server, and servers in general, where users do not look.
@@ -53,8 +53,8 @@ run: ## builds and runs the gateway on 127.0.0.1:8080, with the example service 
 	wait -n $$upstream $$gateway || true
 	echo "one of the two ended by itself: see above" >&2; exit 1
 
-test: ## the whole suite, with real Redis, PostgreSQL and MariaDB servers, and schemathesis
-	$(call need,$(to_build) redis-server:redis-server postgres:postgresql mariadbd:mariadb-server python3:python3 $(venv))
+test: ## the whole suite, with real Redis, PostgreSQL, MariaDB and nginx servers, schemathesis, curl and h2load
+	$(call need,$(to_build) redis-server:redis-server postgres:postgresql mariadbd:mariadb-server nginx:nginx python3:python3 $(venv) curl:curl h2load:nghttp2-client)
 	pins=tests/gateway/openapi/requirements.txt venv=$(built)/schemathesis
 	cmp -s "$$pins" "$$venv/installed.txt" || {
 		python3 -m venv --clear "$$venv"
@@ -76,3 +76,7 @@ bench: ## throughput, latency and CPU beside nginx and plain pingora; needs two 
 bench-instructions: ## user instructions per request, counted by callgrind
 	$(call need,$(to_build) python3:python3)
 	python3 benches/gateway/instructions.py
+
+bench-memory: ## bytes per record in the mirror of the revoked set, for one and ten million records
+	$(call need,$(to_build))
+	cargo run --release --locked --example mirror_memory

@@ -1,6 +1,7 @@
 //! The second listener, for operators and orchestrators: liveness, readiness, metrics, and the orders to read
 //! again what another process changed: revocations and the configuration. It must never be reachable by clients.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,7 +124,7 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
     for probe in &admin.probes {
         let why = match tokio::time::timeout(PROBE_TIMEOUT, probe.probe()).await {
             Ok(Ok(())) => continue,
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => error.source().map_or_else(|| error.to_string(), |why| format!("{error}: {why}")),
             Err(_) => format!("did not answer within {PROBE_TIMEOUT:?}"),
         };
         missing.push(Missing { what: probe.name(), why });

@@ -25,7 +25,9 @@ use crate::policy::host::Host;
 use crate::policy::path::{Target, TargetError};
 use crate::policy::rewrite::{Outgoing, Rewrite};
 use crate::policy::route::{Asked, NoRoute, Route, RouteTable};
+use crate::policy::subprotocol;
 use crate::reason::Reason;
+use crate::store::RevokedBy;
 
 /// Where a request wants to go, in the one reading that is decided on and forwarded.
 #[derive(Debug)]
@@ -64,6 +66,8 @@ pub enum Denied {
     NoRoute(NoRoute),
     /// The declared body is larger than the route allows.
     BodyTooLarge,
+    /// Pages of its origin may open no WebSocket here.
+    ForeignOrigin,
     /// A limit of the route is reached; carries for how long.
     TooMany(Duration),
     /// The credentials have no single reading.
@@ -118,6 +122,7 @@ impl Rules {
         let asked = asked(destination, head);
         let route = self.routes.find(&destination.host, &destination.target.path(), &asked).map_err(Denied::NoRoute)?;
         check_declared_length(route, head)?;
+        check_origin(route, head)?;
         let rewrite = route.filters.as_ref().and_then(|filters| filters.rewrite.as_ref());
         let rewritten = rewrite.map(|rewrite| self.rewritten(route, rewrite, destination, &asked)).transpose()?;
         Ok(Way { route, rewritten })
@@ -214,7 +219,9 @@ impl Gate {
         if !way.looks_at_tokens() {
             return Ok(None);
         }
-        match bearer::extract(&head.headers).map_err(Denied::Bearer)? {
+        let in_handshake = way.route.websocket && subprotocol::is_handshake(head);
+        let offered = if in_handshake { subprotocol::token(&head.headers).map_err(Denied::Bearer)? } else { None };
+        match bearer::extract(&head.headers).map_err(Denied::Bearer)?.or(offered) {
             Some(token) => self.authenticator.authenticate(token).await.map(Some).map_err(Denied::Authenticate),
             None => Ok(None),
         }
@@ -245,7 +252,25 @@ fn check_declared_length(route: &Route, head: &Parts) -> Result<(), Denied> {
     if declared.is_some_and(|length| length > route.body_bytes_max) { Err(Denied::BodyTooLarge) } else { Ok(()) }
 }
 
+/// Keeps pages of other origins from opening WebSockets with what a browser adds by itself (RFC 6455 §10.2). Programs send
+/// no `Origin`, and could send any.
+fn check_origin(route: &Route, head: &Parts) -> Result<(), Denied> {
+    if route.origins.is_empty() || !subprotocol::is_handshake(head) {
+        return Ok(());
+    }
+    let listed = |origin| route.origins.contains(origin);
+    let mut origins = head.headers.get_all(header::ORIGIN).iter();
+    let allowed = origins.next().is_none_or(listed) && origins.next().is_none();
+    if allowed { Ok(()) } else { Err(Denied::ForeignOrigin) }
+}
+
 impl Denied {
+    /// The token was good when it was checked, and was revoked meanwhile.
+    #[must_use]
+    pub fn revoked(by: RevokedBy) -> Self {
+        Self::Authenticate(AuthenticateError::Revoked(by))
+    }
+
     /// The word for body, log and metric.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -259,6 +284,7 @@ impl Denied {
             Self::NoRoute(NoRoute::MethodNotAllowed(_)) => Reason::MethodNotAllowed,
             Self::NoRoute(NoRoute::Repeated) => Reason::Malformed,
             Self::BodyTooLarge => Reason::BodyTooLarge,
+            Self::ForeignOrigin => Reason::ForeignOrigin,
             Self::TooMany(_) => Reason::TooMany,
             Self::Bearer(BearerError::Malformed | BearerError::TooLong) => Reason::BadToken,
             Self::Authenticate(error) => error.reason(),

@@ -14,20 +14,26 @@ use ipnet::IpNet;
 /// trusted proxy is believed about who spoke to it; the first address that is not a trusted proxy's is the client.
 /// An entry that is no address ends the walk: the proxy that passed it on is as far as can be known.
 pub fn resolve<'a>(peer: IpAddr, forwarded_for: impl DoubleEndedIterator<Item = &'a HeaderValue>, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    // An IPv4 peer of a dual-stack socket is `::ffff:a.b.c.d`.
     let mut client = peer.to_canonical();
-    if !is_trusted(&client) {
+    if !is_trusted(client, trusted) {
         return client;
     }
     for entry in forwarded_for.rev().flat_map(|value| value.as_bytes().rsplit(|&b| b == b',')) {
         let Some(address) = parse(entry.trim_ascii()) else { return client };
         client = address;
-        if !is_trusted(&client) {
+        if !is_trusted(client, trusted) {
             return client;
         }
     }
     client
+}
+
+/// Whether an address is that of a proxy whose word counts.
+#[must_use]
+pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    // An IPv4 peer of a dual-stack socket is `::ffff:a.b.c.d`.
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 /// An address, with or without brackets and port: proxies write all of these.

@@ -28,6 +28,8 @@ pub mod api;
 
 pub mod tls;
 
+pub mod acme;
+
 pub mod proxy;
 
 pub mod admin;

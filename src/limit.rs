@@ -19,6 +19,15 @@ pub struct RequestLimits {
     pub auth_body_bytes_max: usize,
 }
 
+/// How many client connections there may be at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// All together.
+    pub total: u32,
+    /// From one IPv4 address, or one IPv6 /64: whoever has one of its addresses has all.
+    pub per_address: u32,
+}
+
 /// Which limit a request head breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadTooLarge {

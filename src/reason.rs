@@ -62,6 +62,8 @@ reasons! {
     Reauthenticate = "reauthenticate", UNAUTHORIZED, "The password must be given again";
     /// The caller is known and may not do this.
     Forbidden = "forbidden", FORBIDDEN, "Not allowed";
+    /// A page of this origin may not open a WebSocket here (RFC 6455 §10.2).
+    ForeignOrigin = "foreign_origin", FORBIDDEN, "Not for pages of this origin";
     /// No route matches: denied by default.
     NotFound = "not_found", NOT_FOUND, "Nothing is served here";
     /// The path is served, this method is not.

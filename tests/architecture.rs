@@ -39,6 +39,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // A link with a token in it looks the same in our mail and in a dialect's.
     ("auth", &["identity", "store!", "revocation", "mail", "issuers", "clock", "limit", "reason", "dialect::Link"]),
     ("tls", &[]),
+    // What is ordered is shown by `tls`, and shared by replicas in the store.
+    ("acme", &["store!", "tls", "clock", "telemetry"]),
     ("forwarding", &["identity", "policy", "client_addr", "reason"]),
     ("dialect", &["identity", "policy", "limit", "reason"]),
     // The checks of the language are the language's; the file only says where a fault is written.
@@ -57,9 +59,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "forwarding",
             "dialect",
             "policy",
+            // What admitted a request ends it, too.
+            "revocation::streams",
             "limit",
             "client_addr",
             "tls",
+            "acme",
             "telemetry",
             "clock",
             "reason",
@@ -77,6 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const SPOKEN_ONLY_IN: &[(&str, &[&str])] = &[
     ("pingora", &["proxy", "app"]),
     ("pingora_timeout", &["proxy"]),
+    ("h2", &["proxy::http2"]),
     ("tokio_rustls", &["proxy"]),
     ("x509_parser", &["tls"]),
     ("ppp", &["proxy"]),
@@ -85,8 +91,10 @@ const SPOKEN_ONLY_IN: &[(&str, &[&str])] = &[
     ("redis", &["store::redis"]),
     ("axum", &["api", "admin", "app", "proxy::api_calls"]),
     ("prometheus", &["telemetry"]),
-    ("reqwest", &["issuers"]),
-    ("webpki_roots", &["issuers"]),
+    ("reqwest", &["issuers", "acme"]),
+    ("webpki_roots", &["issuers", "acme"]),
+    ("instant_acme", &["acme"]),
+    ("rcgen", &["acme"]),
     ("lettre", &["mail"]),
     ("minijinja", &["mail"]),
     ("jsonwebtoken", &["identity"]),

@@ -137,6 +137,58 @@ fn the_kustomization_names_every_manifest_that_is_applied() {
     assert_eq!(named, applied.collect());
 }
 
+/// The names of the identity headers, in lower case.
+fn identity_headers() -> BTreeSet<String> {
+    let table: toml::Table = read(&root().join("gateway.toml")).parse().expect("it parses");
+    let names = table["identity_headers"].as_table().expect("a table").values();
+    names.filter_map(toml::Value::as_str).map(str::to_ascii_lowercase).collect()
+}
+
+/// What a proxy forwards of an identity header must be ours: a name that is left out here is one that clients can forge there.
+#[test]
+fn proxies_that_ask_take_every_identity_header_of_a_client_out() {
+    let directory = root().join("deploy/forward-auth");
+    let yaml = |name: &str| -> serde_yaml_ng::Value { serde_yaml_ng::from_str(&read(&directory.join(name))).expect("it parses") };
+    let lower = |value: &serde_yaml_ng::Value| value.as_str().expect("text").to_ascii_lowercase();
+    let mut replaced = identity_headers();
+    assert!(replaced.len() >= 8, "{replaced:?}");
+
+    let envoy = yaml("envoy.yaml");
+    let manager = &envoy["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    assert_eq!(manager["common_http_protocol_options"]["headers_with_underscores_action"].as_str(), Some("REJECT_REQUEST"));
+    let filters = manager["http_filters"].as_sequence().expect("a list");
+    let [removes, asks, _] = filters.as_slice() else { panic!("three filters, in this order") };
+    let removed = removes["typed_config"]["mutations"]["request_mutations"].as_sequence().expect("a list");
+    assert_eq!(removed.iter().map(|mutation| lower(&mutation["remove"])).collect::<BTreeSet<_>>(), replaced);
+    let asks = &asks["typed_config"];
+    assert_eq!(asks["failure_mode_allow"].as_bool(), Some(false));
+    assert_eq!(asks["http_service"]["path_prefix"].as_str(), Some("/auth/verify"));
+    let copied = asks["http_service"]["authorization_response"]["allowed_upstream_headers"]["patterns"].as_sequence();
+    let copied = copied.expect("a list");
+    let copies = |name: &String| {
+        let exactly = |pattern: &serde_yaml_ng::Value| pattern["exact"].as_str() == Some(name);
+        let by_prefix =
+            |pattern: &serde_yaml_ng::Value| pattern["prefix"].as_str().is_some_and(|prefix| name.starts_with(prefix));
+        copied.iter().any(|pattern| exactly(pattern) || by_prefix(pattern))
+    };
+    assert!(replaced.iter().all(copies), "{copied:?}");
+
+    // The other two replace a bearer token in the same way.
+    replaced.insert("authorization".to_owned());
+    let traefik = yaml("traefik.yaml");
+    let asks = &traefik["http"]["middlewares"]["portcullis"]["forwardAuth"];
+    assert_eq!(asks["trustForwardHeader"].as_bool(), Some(false));
+    assert!(asks["address"].as_str().is_some_and(|address| address.ends_with("/auth/verify")));
+    assert_eq!(asks["authResponseHeaders"].as_sequence().expect("a list").iter().map(lower).collect::<BTreeSet<_>>(), replaced);
+    assert_eq!(traefik["http"]["routers"]["app"]["middlewares"][0].as_str(), Some("portcullis"));
+
+    // That nginx takes its file is tested with an nginx.
+    let nginx = read(&directory.join("nginx.conf")).to_ascii_lowercase();
+    for name in &replaced {
+        assert!(nginx.contains(&format!("\n        proxy_set_header {name} ")), "nginx.conf passes {name} on");
+    }
+}
+
 /// Every metric, by name: all handles are used once, so that each has a time series.
 fn metrics() -> BTreeSet<String> {
     let metrics = Metrics::new();

@@ -4,6 +4,8 @@
 //! real Redis. What only a server of its own can suffer (being killed, paused, flushed) is in `outages` and
 //! `database_outages`.
 
+#[path = "store_conformance/acme.rs"]
+mod acme;
 #[path = "store_conformance/api_keys.rs"]
 mod api_keys;
 #[path = "store_conformance/audit.rs"]
@@ -18,6 +20,8 @@ mod crowds;
 mod database;
 #[path = "store_conformance/database_outages.rs"]
 mod database_outages;
+#[path = "store_conformance/feed.rs"]
+mod feed;
 #[path = "store_conformance/one_time.rs"]
 mod one_time;
 #[path = "store_conformance/outages.rs"]

@@ -14,6 +14,7 @@
 //! | `/ws` | WebSocket: says the identity, then echoes |
 //! | `/upload` | counts and hashes the body |
 //! | `/close` | closes the connection without an answer |
+//! | any, in gRPC | sends the messages of a call back, then `grpc-status` 0; speak HTTP/2 to it with `http = "2"` |
 //! | `/posts`, `/protected` | what the services behind `examples/dialects` answer to a caller who may pass |
 //!
 //! It must be reachable through the gateway only: whoever can reach it directly can claim any identity.
@@ -64,6 +65,7 @@ async fn serve(connection: TcpStream) {
 async fn answer(request: Request<Incoming>) -> anyhow::Result<Response<Body>> {
     let query = |name, default| number(request.uri().query(), name).unwrap_or(default);
     match request.uri().path() {
+        _ if streams::is_grpc(&request) => streams::grpc(request).await,
         "/slow" => {
             tokio::time::sleep(Duration::from_millis(query("ms", 1_000))).await;
             Ok(echo::json(StatusCode::OK, &echo::seen(&request)))

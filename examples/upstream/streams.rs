@@ -1,4 +1,4 @@
-//! Answers that take their time: chunked bodies, server-sent events, WebSocket.
+//! Answers that take their time: chunked bodies, server-sent events, WebSocket, calls of gRPC.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, Stream, StreamExt, stream};
 use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, StreamBody};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -66,6 +66,19 @@ async fn echo_messages(request: &mut Request<Incoming>, greeting: String) -> any
         }
     }
     Ok(())
+}
+
+/// Whether the request is a call of gRPC, which is told by its content type.
+pub(crate) fn is_grpc(request: &Request<Incoming>) -> bool {
+    request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The messages of a call back, whatever the method; that all went well is said in trailers.
+pub(crate) async fn grpc(request: Request<Incoming>) -> anyhow::Result<Response<Body>> {
+    let messages = request.into_body().collect().await?.to_bytes();
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    let body = Full::new(messages).with_trailers(std::future::ready(Some(Ok(trailers))));
+    Ok(Response::builder().header(CONTENT_TYPE, "application/grpc").body(body.boxed_unsync())?)
 }
 
 /// 1, 2, 3 … with a `pause` before each.

@@ -1,7 +1,8 @@
 //! `GET /verify`: whether a token is accepted right now, and what it says.
 //!
-//! Also the forward-auth endpoint of nginx `auth_request`, Traefik ForwardAuth and Envoy's HTTP ext_authz: 200 with
-//! the identity headers to copy onto the request, or 401. Same verdict as for a proxied request, by the same code.
+//! This is about the token alone. Where a trusted proxy says which request it has in its hands (nginx `auth_request`,
+//! Traefik ForwardAuth, Envoy's HTTP ext_authz), the answer is that of the routes, and is not given here but by what decides
+//! about proxied requests.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -13,6 +14,9 @@ use super::context::AnyCaller;
 use super::document::Refusal;
 use super::problem::Problem;
 use crate::identity::{Caller, Credential};
+
+/// Below the prefix; other proxies ask about their requests here, too.
+pub const PATH: &str = "/verify";
 
 /// What the token says, by its claims' names (RFC 9068 §2.2).
 #[derive(Serialize, ToSchema)]
@@ -43,7 +47,7 @@ pub(super) struct ClaimsBody {
 }
 
 impl From<&Caller> for ClaimsBody {
-    fn from(Caller { principal, token }: &Caller) -> Self {
+    fn from(Caller { principal, token, .. }: &Caller) -> Self {
         Self {
             iss: principal.issuer.to_string(),
             sub: principal.subject.to_string(),

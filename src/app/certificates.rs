@@ -68,7 +68,7 @@ pub fn problems(config: &Config, clock: &dyn Clock) -> Vec<Problem> {
             Err(error) => problems.push(Problem::error(path, error.to_string())),
         }
     }
-    let settings = config.server.tls.as_ref().map(settings::tls);
+    let settings = config.server.tls.as_ref().map(|tls| settings::tls(tls, config.server.http2.is_some()));
     let usable = settings.map(|settings| anyhow::Ok(tls::server_config(&settings?, Arc::default())?));
     if let Some(Err(error)) = usable {
         problems.push(Problem::error("server.tls.clients.authorities", format!("{error:#}")));

@@ -1,6 +1,6 @@
 //! Foreign issuers, built from the configuration: at the start, and again whenever it is read again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
@@ -21,22 +21,43 @@ use crate::telemetry::metrics::Metrics;
 /// Where fetched keys are kept, in the data directory.
 pub(super) const DIRECTORY: &str = "issuers";
 
-/// Has `authenticator` accept the tokens of the issuers of `config`, and no others, and has their keys fetched until
-/// `until` is cancelled. To be called again with another configuration; the earlier `until` is the caller's to cancel.
+/// The issuers whose tokens are accepted, and what fetches their keys.
+pub(super) struct Followed {
+    authenticator: Arc<Authenticator>,
+    parts: IssuerParts,
+    /// When the gateway stops.
+    end: CancellationToken,
+    /// Stops fetching for those in force.
+    until: Mutex<CancellationToken>,
+}
+
+impl Followed {
+    /// None yet. Keys are fetched until `end` is cancelled.
+    pub(super) fn new(authenticator: &Arc<Authenticator>, parts: IssuerParts, end: &CancellationToken) -> Self {
+        let (authenticator, until) = (Arc::clone(authenticator), Mutex::new(end.child_token()));
+        Self { authenticator, parts, end: end.clone(), until }
+    }
+
+    /// Has the tokens of these issuers accepted, and of no others. Keys that are known stay known.
+    pub(super) fn follow(&self, settings: Vec<IssuerSettings>) {
+        let until = self.end.child_token();
+        let before = std::mem::replace(&mut *self.until.lock().unwrap_or_else(PoisonError::into_inner), until.clone());
+        before.cancel();
+        self.authenticator.use_issuers(|before| {
+            let issuers = Issuers::new(settings, &self.parts, before);
+            before.leave(&issuers, &self.parts.metrics);
+            issuers.start(&self.parts.runtime, &until);
+            issuers
+        });
+    }
+}
+
+/// The issuers of a configuration.
 ///
 /// # Errors
-/// One cannot be spoken to as it is configured; nothing has changed then.
-pub(super) fn follow(
-    config: &Config,
-    authenticator: &Authenticator,
-    parts: &IssuerParts,
-    until: &CancellationToken,
-) -> anyhow::Result<()> {
-    let settings = config.issuers.iter().map(settings).collect::<anyhow::Result<_>>()?;
-    let issuers = Issuers::new(settings, parts).context("the foreign issuers cannot be used")?;
-    issuers.start(&parts.runtime, until);
-    authenticator.use_issuers(issuers);
-    Ok(())
+/// Keys that stand in it cannot be used.
+pub(super) fn settings(config: &Config) -> anyhow::Result<Vec<IssuerSettings>> {
+    config.issuers.iter().map(of_issuer).collect()
 }
 
 /// What the issuers of a running gateway work with. Called on the application's runtime.
@@ -49,7 +70,7 @@ pub(super) fn parts(config: &Config, services: &Services, metrics: &Arc<Metrics>
     }
 }
 
-fn settings(issuer: &Issuer) -> anyhow::Result<IssuerSettings> {
+fn of_issuer(issuer: &Issuer) -> anyhow::Result<IssuerSettings> {
     let keys = match &issuer.keys {
         None => None,
         Some(IssuerKeySource::Url { url, every_min, every_max, keep_for, timeout }) => Some(KeySource::Fetched(JwksSettings {

@@ -3,6 +3,7 @@
 //! One runtime of the application's own outlives the proxy's: SQL pools, Redis, password hashing and the
 //! admin listener live there, so that nothing slow shares a thread with proxied requests.
 
+mod acme;
 pub mod certificates;
 mod config_file;
 mod drain;
@@ -24,7 +25,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
+use pingora::protocols::TcpKeepalive;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
 use pingora::services::listening::Service;
@@ -45,6 +47,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::logging::{self, Format};
 use crate::telemetry::metrics::Metrics;
 use drain::{DrainTimes, StopAccepting, StopSignals};
+use issuers::Followed;
 use orders::Commanded;
 use reload::{Reloader, Trigger};
 use settings::Shared;
@@ -54,6 +57,15 @@ use upgrade::HandOver;
 const APP_THREADS: usize = 2;
 /// Upstream connections kept for reuse. Must exceed the concurrency, or every request pays a handshake.
 const UPSTREAM_POOL: usize = 4096;
+/// When a client is asked whether it is still there, which only TCP can: a WebSocket may be silent for long. Gone after two
+/// minutes at most. A balancer in between forgets silent connections after minutes, too, and these packets keep them.
+const CLIENT_KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(60),
+    interval: Duration::from_secs(15),
+    count: 4,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::ZERO,
+};
 /// How long the proxy may take from its start to its first accepted connection, and how often to look.
 const LISTENING_MAX: Duration = Duration::from_secs(10);
 const LISTENING_POLL: Duration = Duration::from_millis(2);
@@ -135,8 +147,9 @@ async fn serve(config: &Config, origin: Origin, shared: Arc<Shared>, predecessor
     let live = Live::new(settings::proxy_parts(config, &services, upstreams, &shared)?);
     let background = CancellationToken::new();
     watch::start(&services, config, &live, &background);
-    issuers::follow(config, &services.authenticator, &issuers::parts(config, &services, metrics), &background)?;
-    let entrances = open_certificates(config, &services, metrics, &background)?;
+    let issuers = Followed::new(&services.authenticator, issuers::parts(config, &services, metrics), &background);
+    issuers.follow(issuers::settings(config)?);
+    let entrances = open_certificates(config, &services, metrics, &background).await?;
     let (stop_accepting, hand_over) = (CancellationToken::new(), HandOver::new(&config.data_dir, Arc::clone(&shared.stopping)));
     let begun = hand_over.begun();
     let Listening { server, admin } = listen(config, predecessor, &services).await?;
@@ -144,7 +157,8 @@ async fn serve(config: &Config, origin: Origin, shared: Arc<Shared>, predecessor
     let stop = StopAccepting { stop: stop_accepting.clone(), hand_over: begun.clone() };
     start_proxy(server, config, (live.clone(), entrances), metrics, stop)?;
     await_listening(&config.server.listen).await?;
-    let configuration = Arc::new(Reloader::new(origin.source, Arc::clone(&services), Arc::clone(&shared), live, config.clone()));
+    let configuration =
+        Arc::new(Reloader::new(origin.source, Arc::clone(&services), Arc::clone(&shared), (live, issuers), config.clone()));
     reload_on_demand(&configuration, hangups, origin.seen, &background);
     // Only now: whoever reads on `/readyz` that the gateway is ready may send it a request at once.
     let orders = Commanded { revocations: Arc::clone(&services.revocations), configuration, hand_over };
@@ -233,15 +247,17 @@ fn start_admin(listener: Option<TcpListener>, services: &Services, shared: &Shar
     })
 }
 
-/// Reads the certificates, and follows their files.
-fn open_certificates(
+/// Reads the certificates, follows their files, and orders those that the gateway orders by itself.
+async fn open_certificates(
     config: &Config,
     services: &Services,
     metrics: &Arc<Metrics>,
     until: &CancellationToken,
 ) -> anyhow::Result<EntranceParts> {
     let certificates = certificates::open(config)?;
-    let entrances = settings::entrances(config, certificates.certificates())?;
+    let challenges = services.acme.as_ref().map(|acme| acme.challenges());
+    let entrances = settings::entrances(config, certificates.certificates(), challenges)?;
+    acme::start(services.acme.as_ref(), certificates.certificates(), until).await;
     let watching = certificates::watch(certificates, Arc::clone(&services.clock), Arc::clone(metrics));
     tokio::spawn(until.clone().run_until_cancelled_owned(watching));
     Ok(entrances)
@@ -289,7 +305,9 @@ fn start_proxy(
     for address in &config.server.listen {
         // pingora's default read buffer of 64 KiB is what an idle connection would cost.
         let buffers = L4BufferSettings::default().read(0);
-        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
+        let mut options = TcpSocketOptions::default();
+        options.tcp_keepalive = Some(CLIENT_KEEPALIVE);
+        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers).tcp_socket_options(options));
     }
     server.add_service(service);
     std::thread::Builder::new()

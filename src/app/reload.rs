@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use super::issuers::{self, Followed};
 use super::settings::{self, Shared};
 use super::upstreams;
 use super::{Services, inspect};
 use crate::admin::Fault;
 use crate::config::problem::{Problem, Severity};
-use crate::config::{Config, Report, Source};
+use crate::config::{Config, ISSUERS, Report, Source};
 use crate::proxy::Live;
 use crate::telemetry::labels::{ConfigReload, Label as _};
 
@@ -32,6 +33,7 @@ pub(super) struct Reloader {
     services: Arc<Services>,
     shared: Arc<Shared>,
     live: Live,
+    issuers: Followed,
     follows_file: bool,
     /// What is in force. Locked during a reload: one after the other.
     running: Mutex<Config>,
@@ -48,10 +50,16 @@ impl Trigger {
 }
 
 impl Reloader {
-    /// Reads `source` again on demand; `live` serves `running`.
-    pub(super) fn new(source: Source, services: Arc<Services>, shared: Arc<Shared>, live: Live, running: Config) -> Self {
+    /// Reads `source` again on demand; `live` serves `running`, with these issuers.
+    pub(super) fn new(
+        source: Source,
+        services: Arc<Services>,
+        shared: Arc<Shared>,
+        (live, issuers): (Live, Followed),
+        running: Config,
+    ) -> Self {
         shared.metrics.config_in_force_since(services.clock.now());
-        Self { follows_file: running.server.watch_config, source, services, shared, live, running: Mutex::new(running) }
+        Self { follows_file: running.server.watch_config, source, services, shared, live, issuers, running: Mutex::new(running) }
     }
 
     /// The file.
@@ -109,9 +117,14 @@ impl Reloader {
             return Err(changes.restart.into_iter().map(refused).collect());
         }
         if !changes.is_empty() {
+            let failed = |error| vec![fault(format!("{error:#}"))];
+            let issuers = changes.live.iter().any(|key| key == ISSUERS).then(|| issuers::settings(&config)).transpose();
+            let issuers = issuers.map_err(failed)?;
             let upstreams = self.live.upstreams().renewed(upstreams::settings(&config), &self.shared.metrics).await;
             let parts = settings::proxy_parts(&config, &self.services, Arc::new(upstreams), &self.shared);
-            self.live.replace(parts.map_err(|error| vec![fault(format!("{error:#}"))])?);
+            self.live.replace(parts.map_err(failed)?);
+            // Who is believed is not part of a snapshot: from now on it holds for every request.
+            issuers.into_iter().for_each(|issuers| self.issuers.follow(issuers));
         }
         if !config.warnings.is_empty() {
             let warnings: Vec<_> = faults(&config.warnings).iter().map(ToString::to_string).collect();

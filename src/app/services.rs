@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
-use super::settings;
+use super::{acme, settings};
+use crate::acme::Issuance;
 use crate::admission::rates::RateLimiter;
 use crate::auth::authenticate::{ApiKeyParts, Authenticator};
 use crate::auth::hashing::{Hasher, WatchHashing};
@@ -20,9 +21,11 @@ use crate::identity::signing_keys::KeyRing;
 use crate::mail::outbox::{Outbox, OutboxParts};
 use crate::mail::{Mailer, NoMail};
 use crate::revocation::Revocations;
+use crate::revocation::mirror::MirrorBounds;
+use crate::revocation::streams::OpenStreams;
 use crate::store::key_file::{self, KeyFile};
 use crate::store::memory::MemorySet;
-use crate::store::redis::{RedisCounters, RedisRates, RedisSet, Stopwatch};
+use crate::store::redis::{RedisCounters, RedisFeed, RedisRates, RedisSet, Stopwatch};
 use crate::store::sql::SqlStore;
 use crate::store::{ApiKeys, AuditLog, Clients, Counters, OneTimeTokens, Probe, RevokedSet, Sessions, SharedRates, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -48,6 +51,8 @@ pub struct Services {
     pub clients: Arc<dyn Clients>,
     /// The revoked set and its record.
     pub revocations: Arc<Revocations>,
+    /// What ends with what admitted it.
+    pub streams: Arc<OpenStreams>,
     /// Counts for the rate limits of routes, whatever configuration they are in.
     pub rates: Arc<RateLimiter>,
     /// Verifies access tokens.
@@ -56,6 +61,8 @@ pub struct Services {
     pub probes: Vec<Arc<dyn Probe>>,
     /// Signing keys, swapped when their file changes.
     pub ring: Arc<ArcSwap<KeyRing>>,
+    /// What certificates are ordered with, if any are.
+    pub acme: Option<Arc<Issuance>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -75,6 +82,8 @@ impl Services {
         let ring =
             Arc::new(ArcSwap::from_pointee(KeyRing::new(keys.signing).context("the key file's keys cannot be used together")?));
 
+        let acme = acme::issuance(config, sql.clone(), &keys.refresh, &clock, metrics)?;
+
         let redis = redis_set(config, &clock, metrics)?;
         let set: Arc<dyn RevokedSet> = match &redis {
             Some(redis) => Arc::clone(redis) as _,
@@ -85,22 +94,16 @@ impl Services {
         let throttle = Arc::new(Throttle::new(counters, Arc::clone(&clock), settings::throttle(config)));
         let deadline = config.revocation.as_ref().map_or(Duration::ZERO, |redis| redis.deadline);
         let rates = Arc::new(RateLimiter::new(rates, deadline, Arc::clone(&clock)));
-        let mode = settings::revocation_mode(config);
-        let revocations = Revocations::new(set, sql.clone(), deadline, Arc::clone(&clock), mode);
-        let revocations = Arc::new(revocations.counted_by(Arc::clone(metrics)));
+        let streams = OpenStreams::new(Arc::clone(&clock), Arc::clone(metrics));
+        let revocations = revocations(config, set, &sql, &clock, metrics).observed_by(Arc::clone(&streams) as _);
+        let revocations = follow_redis(revocations, config)?;
         let hashing = Hasher::new(config.auth.password.clone(), config.auth.hash_workers, config.auth.hash_queue);
         let hashing = Arc::new(hashing.watched_by(Arc::clone(&clock), Arc::clone(metrics) as _));
         let outbox = outbox(config, &clock, &entropy, metrics)?;
         let tokens = settings::token_policy(config);
         let authenticator =
             Authenticator::new(Arc::clone(&ring), tokens, Arc::clone(&revocations) as _, Arc::clone(&clock), VERIFIED_TOKENS_MAX);
-        let api_keys = ApiKeyParts {
-            keys: sql.clone(),
-            users: sql.clone(),
-            runtime: tokio::runtime::Handle::current(),
-            access_token: config.auth.access_token,
-        };
-        let authenticator = if config.auth.api_keys.is_some() { authenticator.with_api_keys(api_keys) } else { authenticator };
+        let authenticator = with_api_keys(authenticator, config, &sql);
         let auth = Auth::new(AuthParts {
             users: sql.clone(),
             sessions: sql.clone(),
@@ -130,10 +133,12 @@ impl Services {
             api_keys: sql.clone(),
             clients: sql,
             revocations,
+            streams,
             rates,
             authenticator,
             probes,
             ring,
+            acme,
             clock,
         })
     }
@@ -147,6 +152,32 @@ impl Services {
             None => 0,
         }
     }
+}
+
+/// Lets it read API keys, if there are any.
+fn with_api_keys(authenticator: Authenticator, config: &Config, sql: &Arc<SqlStore>) -> Authenticator {
+    if config.auth.api_keys.is_none() {
+        return authenticator;
+    }
+    authenticator.with_api_keys(ApiKeyParts {
+        keys: sql.clone(),
+        users: sql.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        access_token: config.auth.access_token,
+    })
+}
+
+/// The revoked set and its record.
+fn revocations(
+    config: &Config,
+    set: Arc<dyn RevokedSet>,
+    sql: &Arc<SqlStore>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Revocations {
+    let deadline = config.revocation.as_ref().map_or(Duration::ZERO, |redis| redis.deadline);
+    let mode = settings::revocation_mode(config);
+    Revocations::new(set, Arc::clone(sql) as _, deadline, Arc::clone(clock), mode).counted_by(Arc::clone(metrics))
 }
 
 /// The mailer, if mail is configured.
@@ -173,6 +204,14 @@ fn redis_set(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) ->
     let watch = Stopwatch { clock: Arc::clone(clock), metrics: Arc::clone(metrics) };
     let set = RedisSet::new(&redis.url, &redis.prefix, watch).context("cannot use `revocation.url`")?;
     Ok(Some(Arc::new(set)))
+}
+
+/// Has the revocations follow the feed of their Redis, if there is one.
+fn follow_redis(revocations: Revocations, config: &Config) -> anyhow::Result<Arc<Revocations>> {
+    let Some(redis) = &config.revocation else { return Ok(Arc::new(revocations)) };
+    let feed = RedisFeed::new(&redis.url, &redis.prefix).context("cannot use `revocation.url`")?;
+    let bounds = redis.mirror.map(|mirror| MirrorBounds { staleness_max: mirror.staleness_max, records_max: mirror.records_max });
+    Ok(Arc::new(revocations.fed_by(Arc::new(feed), bounds)))
 }
 
 impl WatchHashing for Metrics {

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use http::HeaderName;
 
 use super::Services;
+use crate::acme::Challenges;
 use crate::admission::Gate;
 use crate::api::dialects::DialectApi;
 use crate::api::{self, ApiSettings, Endpoints};
@@ -24,7 +25,8 @@ use crate::mail::outbox::{OutboxSettings, Transport};
 use crate::mail::smtp::{Smtp, Wire};
 use crate::policy::route::RouteTable;
 use crate::proxy::{
-    ApiCalls, DownstreamTimeouts, EntranceParts, Listener, Protocol, ProxyParts, RequestIds, SecureParts, Upstreams,
+    ApiCalls, DownstreamTimeouts, EntranceParts, Http2Settings, Listener, Protocol, ProxyParts, RequestIds, SecureParts,
+    Upstreams,
 };
 use crate::revocation::Mode;
 use crate::telemetry::access_log::AccessLog;
@@ -119,7 +121,11 @@ fn assertion_audiences(config: &Config) -> Vec<Box<str>> {
 }
 
 pub(super) fn revocation_mode(config: &Config) -> Mode {
-    if config.revocation.is_some() { Mode::Strict } else { Mode::Embedded }
+    match &config.revocation {
+        Some(redis) if redis.mirror.is_some() => Mode::Mirror,
+        Some(_) => Mode::Strict,
+        None => Mode::Embedded,
+    }
 }
 
 fn forwarding(config: &Config) -> anyhow::Result<ForwardingSettings> {
@@ -172,17 +178,21 @@ pub(super) fn certificates(config: &Config) -> Vec<CertificateFiles> {
 }
 
 /// How listeners speak TLS.
-pub(super) fn tls(tls: &config::Tls) -> anyhow::Result<TlsSettings> {
+pub(super) fn tls(tls: &config::Tls, http2: bool) -> anyhow::Result<TlsSettings> {
     let believed = |clients: &config::TlsClients| {
         let path = clients.authorities.display();
         let authorities = std::fs::read(&clients.authorities).with_context(|| format!("{path} cannot be read"))?;
         anyhow::Ok(ClientCertificates { authorities, required: clients.required })
     };
-    Ok(TlsSettings { tls13_only: tls.tls13_only, clients: tls.clients.as_ref().map(believed).transpose()? })
+    Ok(TlsSettings { tls13_only: tls.tls13_only, http2, clients: tls.clients.as_ref().map(believed).transpose()? })
 }
 
 /// What happens before HTTP.
-pub(super) fn entrances(config: &Config, certificates: Arc<Certificates>) -> anyhow::Result<EntranceParts> {
+pub(super) fn entrances(
+    config: &Config,
+    certificates: Arc<Certificates>,
+    challenges: Option<Arc<Challenges>>,
+) -> anyhow::Result<EntranceParts> {
     let listener = |listener: &config::Listener| Listener {
         address: listener.address,
         protocol: match listener.protocol {
@@ -192,17 +202,20 @@ pub(super) fn entrances(config: &Config, certificates: Arc<Certificates>) -> any
         },
         proxy_protocol: listener.proxy_protocol,
     };
+    let http2 = config.server.http2.map(|http2| Http2Settings { streams_max: http2.streams_max });
     let secure = |settings: &config::Tls| {
         let hsts = settings.hsts.as_deref().map(http::HeaderValue::from_str).transpose();
         anyhow::Ok(SecureParts {
-            config: Arc::new(tls::server_config(&tls(settings)?, Arc::clone(&certificates))?),
+            config: Arc::new(tls::server_config(&tls(settings, http2.is_some())?, Arc::clone(&certificates))?),
             certificates: Arc::clone(&certificates),
+            challenges: challenges.clone(),
             https_port: settings.https_port,
             hsts: hsts.context("`server.tls.hsts` cannot be a header")?,
             client_name: match settings.clients.as_ref().map(|clients| clients.identity) {
                 Some(config::ClientIdentity::AlternativeNames) => ClientName::AlternativeNames,
                 Some(config::ClientIdentity::Subject) | None => ClientName::Subject,
             },
+            http2,
         })
     };
     Ok(EntranceParts {
@@ -242,15 +255,19 @@ pub(super) fn proxy_parts(
         route_names: config.routes.iter().map(|route| (route.name.clone(), Arc::clone(&route.upstream))).collect(),
         upstreams,
         api: ApiCalls::new(router, dialects, runtime, config.auth.prefix.clone(), body_bytes_max),
+        challenges: services.acme.as_ref().map(|acme| acme.challenges()),
         limits: config.server.limits,
         timeouts: DownstreamTimeouts {
             header: config.server.header_timeout,
             idle: config.server.idle_timeout,
             body: config.server.body_timeout,
+            websocket: config.server.websocket_idle_timeout,
         },
+        connections: config.server.connections,
         trusted_proxies: config.server.trusted_proxies.clone(),
         clock: Arc::clone(&services.clock),
         ids: Arc::clone(&shared.ids),
+        streams: Arc::clone(&services.streams),
         metrics: Arc::clone(&shared.metrics),
         access_log: config.telemetry.access_log.then(|| shared.access_log.clone()),
         draining: Arc::clone(&shared.draining),

@@ -16,7 +16,7 @@ use crate::dialect::CorsAnswer;
 use crate::identity::scope::Scope;
 use crate::identity::session::SessionId;
 use crate::identity::user::Role;
-use crate::identity::{Caller, Credential, Principal, TokenFacts};
+use crate::identity::{Caller, Credential, Kept, Principal, TokenFacts};
 use crate::policy::access::Permit;
 use crate::policy::route::{Route, RouteTable};
 
@@ -130,6 +130,7 @@ fn caller(who: &TrialCaller) -> Arc<Caller> {
             issued_at: now,
             expires_at: Timestamp::MAX,
         },
+        kept: Kept::default(),
     })
 }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::config::{self, Config, Upstream};
-use crate::proxy::{Balance, EjectionSettings, HashBy, HealthSettings, ServerSettings, UpstreamSettings, UpstreamTls};
+use crate::config::{self, Config, Upstream, UpstreamHttp};
+use crate::proxy::{
+    Balance, EjectionSettings, HashBy, HealthSettings, ServerSettings, UpstreamHttp2, UpstreamSettings, UpstreamTls,
+};
 
 pub(super) fn settings(config: &Config) -> Vec<UpstreamSettings> {
     config.upstreams.iter().map(upstream).collect()
@@ -14,6 +16,7 @@ fn upstream(upstream: &Upstream) -> UpstreamSettings {
         name: Arc::clone(&upstream.name),
         servers: upstream.servers.iter().map(server).collect(),
         balance: balance(&upstream.balance),
+        http2: http2(upstream),
         tls: upstream.tls.as_ref().map(tls).unwrap_or_default(),
         connect_timeout: upstream.connect_timeout,
         read_timeout: upstream.read_timeout,
@@ -47,6 +50,17 @@ fn balance(balance: &config::Balance) -> Balance {
             config::HashBy::Header(name) => HashBy::Header(name.clone()),
         }),
     }
+}
+
+fn http2(upstream: &Upstream) -> Option<UpstreamHttp2> {
+    let https = || upstream.servers.iter().any(|server| server.tls_name.is_some());
+    let spoken = match upstream.http {
+        UpstreamHttp::One => false,
+        UpstreamHttp::Auto => https(),
+        UpstreamHttp::Two => true,
+    };
+    let config::UpstreamHttp2 { streams, ping_interval } = upstream.http2;
+    spoken.then_some(UpstreamHttp2 { only: upstream.http == UpstreamHttp::Two, streams, ping_interval })
 }
 
 fn health(health: &config::Health) -> HealthSettings {

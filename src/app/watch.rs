@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::signing_keys::KeyRing;
 use crate::proxy::Live;
+use crate::revocation::streams::StreamWatch;
 use crate::store::{ApiKeys, AuditLog, Clients, OneTimeTokens, Sessions, key_file};
 
 /// How often the key file is looked at.
@@ -30,6 +31,13 @@ const KEEP_ASSERTIONS: Duration = Duration::from_secs(60);
 /// Starts every background task; each ends when `until` is cancelled.
 pub(super) fn start(services: &Services, config: &Config, live: &Live, until: &CancellationToken) {
     tokio::spawn(Arc::clone(&services.revocations).maintain(until.clone()));
+    let ending = StreamWatch {
+        streams: Arc::clone(&services.streams),
+        revocations: Arc::clone(&services.revocations),
+        sessions: Arc::clone(&services.sessions),
+        skew: config.auth.clock_skew,
+    };
+    tokio::spawn(until.clone().run_until_cancelled_owned(ending.run()));
     let live = live.clone();
     tokio::spawn(until.clone().run_until_cancelled_owned(async move { live.maintain_upstreams().await }));
     let keys = watch_keys(config.auth.keys.clone(), Arc::clone(&services.ring));

@@ -150,9 +150,9 @@ impl Authenticator {
         Self { api_keys: Some(ApiKeyReader::new(parts, clock, issuer, self.policy.skew)), ..self }
     }
 
-    /// Accepts tokens of these issuers from now on, and of no others.
-    pub fn use_issuers(&self, issuers: Issuers) {
-        let reader = ForeignReader::new(issuers);
+    /// Accepts tokens of the issuers that `replace` makes from now on, and of no others; it is shown those before them.
+    pub fn use_issuers(&self, replace: impl FnOnce(&Issuers) -> Issuers) {
+        let reader = ForeignReader::new(replace(self.foreign.load().issuers()));
         let any = !reader.is_empty();
         self.foreign.store(Arc::new(reader));
         self.any_foreign.store(any, Ordering::Release);
@@ -184,7 +184,11 @@ impl Authenticator {
     }
 
     async fn not_revoked(&self, caller: Arc<Caller>) -> Result<Arc<Caller>, AuthenticateError> {
-        match self.revocations.check(&caller.token).await {
+        let verdict = match self.revocations.at_hand(&caller.token) {
+            Some(verdict) => verdict,
+            None => self.revocations.check(&caller.token).await,
+        };
+        match verdict {
             Verdict::Live => Ok(caller),
             Verdict::Revoked(by) => Err(AuthenticateError::Revoked(by)),
             Verdict::Unknown(why) => Err(AuthenticateError::Unknown(why)),

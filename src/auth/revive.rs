@@ -7,7 +7,7 @@ use crate::identity::access_token;
 use crate::identity::refresh_token::{PresentedRefreshToken, RefreshRefusal, Rotation};
 use crate::identity::session::Session;
 use crate::identity::user::User;
-use crate::identity::{Caller, TokenFacts};
+use crate::identity::{Caller, Kept, TokenFacts};
 use crate::revocation::verdict::{CheckRevocation as _, UnknownWhy, Verdict};
 
 use super::Auth;
@@ -47,7 +47,7 @@ impl Auth {
         }
         let user = self.users.find(session.user).await.map_err(Outage::from)?;
         let user: User = user.filter(|user| user.disabled_at.is_none()).ok_or(ReviveError::Over)?;
-        Ok(Arc::new(Caller { principal: self.principal(&user, &session), token: caller.token }))
+        Ok(Arc::new(Caller { principal: self.principal(&user, &session), token: caller.token, kept: Kept::default() }))
     }
 
     async fn live_session(&self, token: &TokenFacts, refresh_token: &str) -> Result<Session, ReviveError> {

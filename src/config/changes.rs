@@ -14,6 +14,9 @@ pub struct Changes {
     pub restart: Vec<String>,
 }
 
+/// What changes of foreign issuers are called, whichever it is.
+pub const ISSUERS: &str = "issuers";
+
 /// Compares the keys of one table.
 macro_rules! compare {
     ($changes:ident, $table:literal, $type:path, $old:expr, $new:expr, restart: [$($restart:ident),*], live: [$($live:ident),*]) => {{
@@ -45,8 +48,8 @@ impl Config {
             telemetry,
         } = old;
         compare!(changes, "server.", file::Server, server, new.server,
-            restart: [listen, listeners, tls, admin, threads, drain_delay, drain_timeout, watch_config],
-            live: [trusted_proxies, header_timeout, idle_timeout, body_timeout, limits]);
+            restart: [listen, listeners, tls, acme, http2, admin, threads, drain_delay, drain_timeout, watch_config],
+            live: [trusted_proxies, header_timeout, idle_timeout, body_timeout, websocket_idle_timeout, limits]);
         // Sessions, tokens and counters of guesses are older than any reload, and so are their rules.
         compare!(changes, "auth.", file::Auth, auth, new.auth,
             restart: [
@@ -57,7 +60,7 @@ impl Config {
             live: []);
         compare!(changes, "store.", file::Store, store, new.store, restart: [url, connections_max], live: []);
         compare!(changes, "revocation.", file::Revocation, revocation, new.revocation,
-            restart: [url, deadline, prefix, insecure_single_replica], live: []);
+            restart: [url, check, max_staleness, max_records, deadline, prefix, insecure_single_replica], live: []);
         compare!(changes, "telemetry.", file::Telemetry, telemetry, new.telemetry,
             restart: [format, level], live: [access_log]);
         let names: BTreeSet<&String> = upstreams.keys().chain(new.upstreams.keys()).collect();
@@ -71,8 +74,10 @@ impl Config {
         if *identity_headers != new.identity_headers {
             changes.live.push("identity_headers".to_owned());
         }
-        if *issuers != new.issuers {
-            changes.restart.push("issuers".to_owned());
+        // The file of an authority may have changed under its name.
+        let vouched = |config: &Self| config.issuers.iter().map(|issuer| issuer.authorities.clone()).collect::<Vec<_>>();
+        if *issuers != new.issuers || vouched(running) != vouched(self) {
+            changes.live.push(ISSUERS.to_owned());
         }
         if *tests != new.tests {
             changes.live.push("tests".to_owned());

@@ -3,10 +3,11 @@
 
 mod upstreams;
 
-use super::file::listeners::{ClientCertificates, ClientIdentity, Clients, Tls, TlsVersion};
+use super::file::acme::{Acme, AcmeChallenge};
+use super::file::listeners::{ClientCertificates, ClientIdentity, Clients, Http2, Tls, TlsVersion};
 use super::file::{
     ApiKeys, Audit, Auth, IdentityHeaders, Limits, Links, LogFormat, LogLevel, Mail, MailTransport, OneTime, Password,
-    PasswordAlgorithm, Registration, Revocation, Server, Signing, SigningAlgorithm, Store, Telemetry, Throttle,
+    PasswordAlgorithm, Registration, Revocation, RevocationCheck, Server, Signing, SigningAlgorithm, Store, Telemetry, Throttle,
 };
 use super::secret::SecretText;
 
@@ -18,10 +19,13 @@ impl Default for Server {
             threads: None,
             listeners: Vec::new(),
             tls: Tls::default(),
+            http2: Http2::default(),
+            acme: Acme::default(),
             trusted_proxies: Vec::new(),
             header_timeout: "10s".into(),
             idle_timeout: "60s".into(),
             body_timeout: "30s".into(),
+            websocket_idle_timeout: "1h".into(),
             drain_delay: "0s".into(),
             drain_timeout: "30s".into(),
             watch_config: true,
@@ -44,6 +48,26 @@ impl Default for Tls {
     }
 }
 
+impl Default for Http2 {
+    fn default() -> Self {
+        Self { enabled: true, streams: 32 }
+    }
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            terms_of_service: false,
+            contact: Vec::new(),
+            challenge: AcmeChallenge::Http01,
+            ca: None,
+            external_account: None,
+        }
+    }
+}
+
 impl Default for Clients {
     fn default() -> Self {
         Self { certificates: ClientCertificates::Off, authorities: None, identity: ClientIdentity::Subject }
@@ -58,6 +82,8 @@ impl Default for Limits {
             header_count: 100,
             body: "16MiB".into(),
             auth_body: "64KiB".into(),
+            connections: 16_384,
+            connections_per_address: 1024,
         }
     }
 }
@@ -186,7 +212,15 @@ impl Default for Store {
 
 impl Default for Revocation {
     fn default() -> Self {
-        Self { url: None, deadline: "50ms".into(), prefix: String::new(), insecure_single_replica: false }
+        Self {
+            url: None,
+            check: RevocationCheck::Strict,
+            max_staleness: "1s".into(),
+            max_records: 2_000_000,
+            deadline: "50ms".into(),
+            prefix: String::new(),
+            insecure_single_replica: false,
+        }
     }
 }
 

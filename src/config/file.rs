@@ -4,6 +4,7 @@
 //! has a default here, also those that the schema requires (`extend`): a value that is missing or wrong is reported, and
 //! the rest of the file is still checked against it. Documentation comments become the schema's descriptions.
 
+pub mod acme;
 pub mod dialects;
 pub mod issuers;
 pub mod listeners;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use upstreams::{Balance, Breaker, Ejection, Health, RouteTimeouts, UpstreamTls};
+pub use upstreams::{Balance, Breaker, Ejection, Health, RouteTimeouts, UpstreamHttp, UpstreamHttp2, UpstreamTls};
 
 use super::secret::SecretText;
 use super::units::{DurationText, RateText, SizeText};
@@ -65,6 +66,10 @@ pub struct Server {
     pub listeners: Vec<listeners::Listener>,
     /// TLS, for listeners that speak it.
     pub tls: listeners::Tls,
+    /// HTTP/2, over TLS.
+    pub http2: listeners::Http2,
+    /// Certificates that the gateway orders by itself.
+    pub acme: acme::Acme,
     /// Networks whose `X-Forwarded-For` and PROXY headers are believed, in CIDR notation.
     pub trusted_proxies: Vec<String>,
     /// From the first byte awaited to the end of the header section.
@@ -73,6 +78,8 @@ pub struct Server {
     pub idle_timeout: DurationText,
     /// The longest pause within a request body, and within a response that the client reads.
     pub body_timeout: DurationText,
+    /// How long a WebSocket may be silent in both directions.
+    pub websocket_idle_timeout: DurationText,
     /// After SIGTERM: how long to keep serving while `/readyz` says no.
     pub drain_delay: DurationText,
     /// After that: how long requests in flight may take.
@@ -98,6 +105,12 @@ pub struct Limits {
     pub body: SizeText,
     /// The largest body of the gateway's own API; larger is 413.
     pub auth_body: SizeText,
+    /// The most client connections at a time; more are closed at once.
+    #[schemars(range(min = 1))]
+    pub connections: u32,
+    /// The most of them from one IPv4 address, or one IPv6 /64.
+    #[schemars(range(min = 1))]
+    pub connections_per_address: u32,
 }
 
 /// `[auth]`
@@ -354,6 +367,13 @@ pub struct Store {
 pub struct Revocation {
     /// `redis://…` or `rediss://…`; unset, the set is kept in this process' memory.
     pub url: Option<SecretText>,
+    /// Where a request asks whether its token was revoked.
+    pub check: RevocationCheck,
+    /// How old the proof may be that the mirror lacks nothing; after that Redis is asked.
+    pub max_staleness: DurationText,
+    /// Records that the mirror may hold; beyond it Redis is asked on every request.
+    #[schemars(range(min = 1000, max = 100_000_000))]
+    pub max_records: u32,
     /// How long a look-up may take; after that the request is refused with 503.
     pub deadline: DurationText,
     /// Put before every key in Redis.
@@ -376,6 +396,10 @@ pub struct Upstream {
     pub balance: Balance,
     /// For `hash`: "client" (its address), "subject" (who calls), or "header:NAME".
     pub hash_by: String,
+    /// Which HTTP is spoken to its servers.
+    pub http: UpstreamHttp,
+    /// Over HTTP/2: how its connections are used.
+    pub http2: Option<UpstreamHttp2>,
     /// TLS towards `https://` servers.
     pub tls: Option<UpstreamTls>,
     /// TCP and TLS handshake.
@@ -441,6 +465,8 @@ pub struct Route {
     pub pass_token: Option<bool>,
     /// Whether WebSocket upgrades may pass.
     pub websocket: bool,
+    /// Pages of which origins may open WebSockets; any unless set.
+    pub origins: Vec<String>,
     /// The largest request body; `server.limits.body` unless set.
     pub body_max: Option<SizeText>,
     /// Times after which the upstream is given up.
@@ -569,6 +595,17 @@ pub struct Telemetry {
     pub level: LogLevel,
     /// One line per request.
     pub access_log: bool,
+}
+
+/// Where a request asks whether its token was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum RevocationCheck {
+    /// In Redis.
+    Strict,
+    /// In this process, which follows Redis; what is not certain there, in Redis.
+    Mirror,
 }
 
 /// How log lines look.

@@ -21,13 +21,16 @@ pub mod units;
 mod upstreams;
 mod validate;
 
-pub use changes::Changes;
+pub use changes::{Changes, ISSUERS};
 pub use file::listeners::{ClientIdentity, Protocol};
 pub use load::{EXAMPLE, Source, load};
 pub use problem::Report;
 pub use schema::schema;
 pub use secret::Environment;
-pub use upstreams::{Balance, Breaker, ClientCertificate, Ejection, HashBy, Health, Upstream, UpstreamServer, UpstreamTls};
+pub use upstreams::{
+    Balance, Breaker, ClientCertificate, Ejection, HashBy, Health, Upstream, UpstreamHttp, UpstreamHttp2, UpstreamServer,
+    UpstreamTls,
+};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -36,15 +39,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
 
 use crate::dialect::{Dialects, Link};
 use crate::identity::password::PasswordPolicy;
 use crate::identity::scope::Scope;
 use crate::identity::signing_keys::Algorithm;
 use crate::identity::user::Role;
-use crate::limit::RequestLimits;
 use crate::limit::attempts::Budget;
+use crate::limit::{ConnectionLimits, RequestLimits};
 use crate::mail::Sender;
 use crate::mail::templates::Templates;
 use crate::policy::route::Route;
@@ -91,6 +94,10 @@ pub struct Server {
     pub listeners: Vec<Listener>,
     /// `[server.tls]`; none if no listener needs it.
     pub tls: Option<Tls>,
+    /// `[server.http2]`; none if it is not spoken.
+    pub http2: Option<Http2>,
+    /// `[server.acme]`; none if no host is named.
+    pub acme: Option<Acme>,
     /// From a connection's first byte to the first that is HTTP, where something comes before it.
     pub handshake_timeout: Duration,
     /// Address of the admin listener; none switches it off.
@@ -101,12 +108,16 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Sizes.
     pub limits: RequestLimits,
+    /// How many connections.
+    pub connections: ConnectionLimits,
     /// From the first byte awaited to the end of the header section.
     pub header_timeout: Duration,
     /// How long a client connection may stay idle between requests.
     pub idle_timeout: Duration,
     /// The longest pause between two reads of a request body, and between two writes of a response.
     pub body_timeout: Duration,
+    /// How long an upgraded connection may be silent in both directions.
+    pub websocket_idle_timeout: Duration,
     /// After SIGTERM: how long to keep accepting while not ready, so that load balancers notice.
     pub drain_delay: Duration,
     /// After that: how long requests in flight may take.
@@ -124,6 +135,13 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+}
+
+/// `[server.http2]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2 {
+    /// The most requests at once on one connection.
+    pub streams_max: u32,
 }
 
 /// `[server.tls]`
@@ -152,6 +170,32 @@ pub struct Certificate {
     pub key: PathBuf,
     /// The hosts it is shown for, lower case; the certificate's own if there are none.
     pub hosts: Vec<Box<str>>,
+}
+
+/// `[server.acme]`
+#[derive(Debug, Clone)]
+pub struct Acme {
+    /// One certificate each, lower case; at least one.
+    pub hosts: Vec<Box<str>>,
+    /// Where the authority says what it offers.
+    pub directory: String,
+    /// Whom the authority may write to.
+    pub contact: Vec<String>,
+    /// How it is shown that a host is ours.
+    pub challenge: file::acme::AcmeChallenge,
+    /// The only authorities of the directory's own certificate, as DER; empty for the public ones.
+    pub authorities: Vec<Vec<u8>>,
+    /// An account that the authority knows already.
+    pub external_account: Option<ExternalAccount>,
+}
+
+/// `server.acme.external_account`
+#[derive(Debug, Clone)]
+pub struct ExternalAccount {
+    /// What the authority calls it.
+    pub key_id: String,
+    /// The secret shared with the authority.
+    pub key: SecretSlice<u8>,
 }
 
 /// `[server.tls.clients]`
@@ -336,6 +380,17 @@ pub struct Revocation {
     pub deadline: Duration,
     /// Put before every key.
     pub prefix: String,
+    /// The bounds of the mirror; none means that every request asks Redis.
+    pub mirror: Option<Mirror>,
+}
+
+/// `[revocation]` with `check = "mirror"`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mirror {
+    /// How old the proof may be that it lacks nothing.
+    pub staleness_max: Duration,
+    /// How many records it may hold.
+    pub records_max: usize,
 }
 
 /// `[identity_headers]`: the header names, lower case.

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::super::document::Document;
 use super::super::file::{File, Route};
 use super::super::problem::Severity;
-use super::super::{Balance, Config, Environment, HashBy, MailTransport, Registration, schema};
+use super::super::{Balance, Config, Environment, HashBy, MailTransport, Registration, UpstreamHttp, schema};
 use super::*;
 use crate::identity::password::PasswordPolicy;
 use crate::limit::RequestLimits;
@@ -186,6 +186,61 @@ fn listeners_that_lack_what_they_need_are_refused() {
 }
 
 #[test]
+fn http2_is_spoken_unless_it_is_switched_off() {
+    let http2 = |keys: &str| config(&format!("[server.http2]\n{keys}")).map(|config| config.server.http2);
+    assert_eq!(http2("").expect("valid"), Some(crate::config::Http2 { streams_max: 32 }));
+    assert_eq!(http2("streams = 1").expect("valid"), Some(crate::config::Http2 { streams_max: 1 }));
+    assert_eq!(http2("enabled = false").expect("valid"), None);
+    for wrong in ["streams = 0", "streams = 1001", "streams = '32'"] {
+        assert!(http2(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn certificates_by_acme_need_hosts_agreement_and_a_way_in() {
+    let listener =
+        |protocol: &str, port: u16| format!("[[server.listeners]]\naddress = '127.0.0.1:{port}'\nprotocol = '{protocol}'\n");
+    let with = |keys: &str| format!("{}[server.acme]\nterms_of_service = true\n{keys}\n", listener("https", 1));
+    let server = config(&with("hosts = ['API.example.com', 'b.example']\ncontact = ['ops@example.com']")).expect("valid").server;
+    let acme = server.acme.expect("hosts are named");
+    assert_eq!(acme.hosts.concat(), "api.example.comb.example");
+    assert_eq!(
+        (acme.contact, acme.directory.as_str()),
+        (vec!["ops@example.com".to_owned()], "https://acme-v02.api.letsencrypt.org/directory")
+    );
+    assert!(server.tls.is_some_and(|tls| tls.certificates.is_empty()), "no file is needed");
+    assert!(config("[server.acme]\nterms_of_service = true").expect("nothing is ordered").server.acme.is_none());
+    for (keys, path, message) in [
+        ("hosts = ['*.example.com']", "hosts[0]", "dns-01"),
+        ("hosts = ['192.0.2.1']", "hosts[0]", "not for addresses"),
+        ("hosts = ['[2001:db8::1]']", "hosts[0]", "not for addresses"),
+        ("hosts = ['a.example:443']", "hosts[0]", "no port"),
+        ("hosts = ['a.example', 'A.example']", "hosts[1]", "named twice"),
+        ("hosts = ['a.example']\ncontact = ['nobody']", "contact[0]", ""),
+        ("hosts = ['a.example']\ndirectory = 'http://ca.example/directory'", "directory", "not the https:// URL"),
+        ("hosts = ['a.example']\ndirectory = 'ca.example'", "directory", "not the https:// URL"),
+        ("hosts = ['a.example']\nca = 'nowhere.pem'", "ca", "cannot read"),
+        ("hosts = ['a.example']\nexternal_account = { key_id = 'k', key = 'not base64!' }", "external_account.key", "base64url"),
+    ] {
+        refused(&with(keys), &format!("server.acme.{path}"), message);
+    }
+    let hosts = "[server.acme]\nhosts = ['a.example']\n";
+    refused(&(listener("https", 1) + hosts), "server.acme.terms_of_service", "agreement");
+    refused(&(hosts.to_owned() + "terms_of_service = true"), "server.acme.hosts", "no listener");
+    let only = format!("[server]\nlisten = []\n{}{hosts}terms_of_service = true\n", listener("https", 1));
+    refused(&only, "server.acme.challenge", "no listener speaks");
+    assert!(config(&(only.clone() + "challenge = 'tls-alpn-01'")).is_ok());
+    let redirect = listener("redirect", 2);
+    assert!(config(&only.replace("[server.acme]", &format!("{redirect}[server.acme]"))).is_ok());
+    let file = with("hosts = ['a.example']")
+        + "[[server.tls.certificates]]\ncertificate = 'a.crt'\nkey = 'a.key'\nhosts = ['a.example']";
+    assert_eq!(
+        problems(config(&file)),
+        ["server.acme.hosts[0]: a certificate from a file is shown for this host, and the one ordered is not"]
+    );
+}
+
+#[test]
 fn tls_that_cannot_be_meant_is_refused() {
     let with = |keys: &str| {
         format!(
@@ -237,6 +292,22 @@ fn deadlines_and_timeouts_of_zero_are_refused() {
     refused("[revocation]\ndeadline = '0s'", "revocation.deadline", "out of bounds");
     refused("[server]\nheader_timeout = '0s'", "server.header_timeout", "out of bounds");
     assert!(config("[server]\ndrain_delay = '0s'").is_ok());
+}
+
+#[test]
+fn a_mirror_needs_a_redis_and_a_bound_that_somebody_can_live_with() {
+    let mirror = |keys: &str| format!("[revocation]\nurl = 'redis://r'\ncheck = 'mirror'\n{keys}");
+    let bounds = config(&mirror("")).expect("accepted").revocation.expect("configured").mirror.expect("asked for");
+    assert_eq!((bounds.staleness_max, bounds.records_max), (Duration::from_secs(1), 2_000_000));
+    assert!(config("[revocation]\nurl = 'redis://r'").expect("accepted").revocation.expect("configured").mirror.is_none());
+    refused("[revocation]\ncheck = 'mirror'", "revocation.check", "no Redis");
+    refused(&mirror("max_staleness = '99ms'"), "revocation.max_staleness", "out of bounds");
+    refused(&mirror("max_staleness = '31s'"), "revocation.max_staleness", "out of bounds");
+    assert!(config(&mirror("max_staleness = '30s'")).is_ok());
+    assert_eq!(problems(config(&mirror("max_staleness = '5s'"))), Vec::<String>::new());
+    assert_eq!(problems(config(&mirror("max_staleness = '6s'"))).len(), 1);
+    refused(&mirror("max_records = 999"), "revocation.max_records", "");
+    refused(&mirror("check = 'bloom'").replacen("check = 'mirror'\n", "", 1), "revocation.check", "expected one of");
 }
 
 #[test]
@@ -407,6 +478,8 @@ fn how_an_upstream_is_served_must_make_sense() {
         ("health = { path = 'healthz' }", "health.path", "not a path"),
         ("health = { interval = '1s' }", "health.timeout", "longer than `interval`"),
         ("ejection = { time = '10m' }", "ejection.time_max", "shorter than `time`"),
+        ("http = '1.1'\nhttp2 = { streams = 10 }", "http2", "not spoken"),
+        ("http2 = { ping_interval = '10ms' }", "http2.ping_interval", "out of bounds"),
         ("tls = { server_name = '' }", "tls.server_name", "not a host name"),
         ("tls = { server_name = '10.0.0.5' }", "tls.server_name", "not a host name"),
         ("tls = { ca = 'nowhere.pem' }", "tls.ca", "cannot read"),
@@ -418,6 +491,8 @@ fn how_an_upstream_is_served_must_make_sense() {
     for (more, key) in [
         ("weights = [0, 1]", "weights[0]"),
         ("ejection = { share = 0 }", "ejection.share"),
+        ("http = '3'", "http"),
+        ("http2 = { streams = 0 }", "http2.streams"),
         ("breaker = { pending = 0 }", "breaker.pending"),
     ] {
         let problems = problems(config(&two(more)));
@@ -429,6 +504,19 @@ fn how_an_upstream_is_served_must_make_sense() {
     assert_eq!(two.balance, Balance::Hash(HashBy::Header("x-tenant".parse().expect("a name"))));
     assert_eq!(two.servers.iter().map(|server| server.weight).collect::<Vec<_>>(), [3, 1]);
     assert_eq!((two.ejection.is_none(), two.servers[1].tls_name.as_deref()), (true, Some("b.internal")));
+    assert_eq!((two.http, two.http2.streams, two.http2.ping_interval), (UpstreamHttp::Auto, 100, None));
+}
+
+/// Without TLS there is nothing to negotiate by: HTTP/2 is spoken where it is asked for.
+#[test]
+fn http_2_without_tls_is_spoken_only_if_it_is_written() {
+    let text = |more: &str| {
+        format!("[upstreams.two]\nservers = ['http://10.0.0.5']\n{more}\n[[routes]]\npath = '/two'\nupstream = 'two'\n")
+    };
+    refused(&text("http2 = { streams = 10 }"), "upstreams.two.http2", "not spoken");
+    let config = config(&text("http = '2'\nhttp2 = { streams = 10, ping_interval = '6m' }")).expect("valid");
+    let two = config.upstreams.iter().find(|upstream| &*upstream.name == "two").expect("present");
+    assert_eq!((two.http, two.http2.streams, two.http2.ping_interval), (UpstreamHttp::Two, 10, Some(Duration::from_mins(6))));
 }
 
 #[test]
@@ -611,6 +699,9 @@ fn what_routes_do_besides_is_refused_where_it_would_forge_mislead_or_never_happe
         ("cors = { origins = [\"null\"] }", ".cors.origins[0]", "every page"),
         ("cors = { origins = [\"https://a.example/\"] }", ".cors.origins[0]", "not an origin"),
         ("cors = { origins = [] }", ".cors.origins", "nobody"),
+        ("websocket = true\norigins = [\"null\"]", ".origins[0]", "every page"),
+        ("websocket = true\norigins = [\"https://a.example\", \"a.example\"]", ".origins[1]", "not an origin"),
+        ("origins = [\"https://a.example\"]", ".origins", "never be looked at"),
         ("rate_limits = [{ limit = \"0/1m\" }]", ".rate_limits[0].limit", "not a limit"),
         ("rate_limits = [{ limit = \"5/500ms\" }]", ".rate_limits[0].limit", "not a limit"),
         ("rate_limits = [{ limit = \"5/1m\", shared = true }]", ".rate_limits[0].shared", "no Redis"),

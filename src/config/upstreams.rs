@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::HeaderName;
 use secrecy::SecretSlice;
 
+pub use crate::config::file::UpstreamHttp;
+
 /// `[upstreams.NAME]`
 #[derive(Debug, Clone)]
 pub struct Upstream {
@@ -15,6 +17,10 @@ pub struct Upstream {
     pub servers: Vec<UpstreamServer>,
     /// Which server gets a request.
     pub balance: Balance,
+    /// Which HTTP is spoken to its servers.
+    pub http: UpstreamHttp,
+    /// `http2`
+    pub http2: UpstreamHttp2,
     /// Whom it is believed to be, and who the gateway says it is; none for the system's authorities and nobody.
     pub tls: Option<UpstreamTls>,
     /// TCP (and TLS) connection.
@@ -88,6 +94,15 @@ pub struct ClientCertificate {
     pub chain: Vec<Vec<u8>>,
     /// The private key, as DER.
     pub key: SecretSlice<u8>,
+}
+
+/// `[upstreams.NAME.http2]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamHttp2 {
+    /// The most requests at once on one connection.
+    pub streams: u32,
+    /// From one PING to the next; none means that none are sent.
+    pub ping_interval: Option<Duration>,
 }
 
 /// `[upstreams.NAME.health]`

@@ -5,15 +5,18 @@
 //! the framing of both directions are pingora's business.
 
 mod cookies;
+mod elsewhere;
+mod handshake;
 mod response;
 
+use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::identity::Principal;
+use crate::identity::{Caller, Principal};
 use crate::policy::access::Permit;
 use crate::policy::bearer;
 use crate::policy::head::folds_to;
@@ -56,7 +59,7 @@ const TAKEN: [&str; 18] = [
 const ENCODED: AsciiSet = CONTROLS.add(b' ').add(b'%').add(b',');
 
 /// The fields that tell an upstream who is calling.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdentityHeaderNames {
     /// `sub`
     pub subject: HeaderName,
@@ -153,6 +156,8 @@ impl HeaderEdits {
 #[derive(Debug)]
 pub struct Forwarding {
     names: IdentityHeaderNames,
+    /// Tells `names` from those before a reload.
+    names_hash: u64,
     reserved: Reserved,
     issuer: (Arc<str>, HeaderValue),
     own_cookies: OwnCookies,
@@ -184,25 +189,32 @@ impl Forwarding {
         let reserved = Reserved::new(all);
         let issuer = carried(&settings.issuer);
         let own_cookies = OwnCookies { names: settings.own_cookies.into() };
-        Ok(Self { names, reserved, issuer: (settings.issuer, issuer), own_cookies })
+        // With a fixed key: equal names have one hash before and after a reload. They are the operator's own words.
+        let mut hasher = std::hash::DefaultHasher::new();
+        names.hash(&mut hasher);
+        let names_hash = hasher.finish();
+        Ok(Self { names, names_hash, reserved, issuer: (settings.issuer, issuer), own_cookies })
     }
 
     /// What to change in the head of a permitted request.
     ///
     /// Every spelling of a field that only the gateway may write is removed, on every route. A bearer token is
     /// removed unless the route passes it; an `Authorization` of another scheme is between client and upstream
-    /// and stays. `Host` becomes the canonical one, by which the route was chosen.
+    /// and stays. A token among the subprotocols of a WebSocket never stays there. `Host` becomes the canonical one, by which the route was chosen.
     #[must_use]
     pub fn request_edits(&self, incoming: &HeaderMap, permit: &Permit, facts: &RequestFacts<'_>) -> HeaderEdits {
         let mut edits = HeaderEdits { set: Vec::with_capacity(12), ..HeaderEdits::default() };
         edits.remove.extend(incoming.keys().filter(|name| self.reserved.covers(name)).cloned());
-        if !permit.route().pass_token && incoming.get_all(AUTHORIZATION).iter().any(bearer::is_bearer) {
+        if !keeps_authorization(permit, incoming) {
             edits.remove.push(AUTHORIZATION);
+        }
+        if incoming.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+            handshake::of_request(incoming, permit, &mut edits);
         }
         cookies::of_request(&self.own_cookies, incoming, &mut edits);
         self.tell_request(incoming, facts, &mut edits);
         if let Some(caller) = permit.caller() {
-            self.tell_identity(&caller.principal, &mut edits.set);
+            self.tell_caller(caller, &mut edits.set);
         }
         edits
     }
@@ -227,8 +239,7 @@ impl Forwarding {
             Scheme::Http => "http",
             Scheme::Https => "https",
         });
-        let client = HeaderValue::try_from(facts.client.to_string()).expect("an IP address is visible ASCII");
-        edits.set.push((X_FORWARDED_FOR, client));
+        edits.set.push((X_FORWARDED_FOR, address(facts.client)));
         edits.set.push((X_FORWARDED_HOST, host));
         edits.set.push((X_FORWARDED_PROTO, scheme));
         edits.set.push((X_REQUEST_ID, carried(facts.request_id)));
@@ -243,6 +254,16 @@ impl Forwarding {
         let mut headers = Vec::with_capacity(7);
         self.tell_identity(principal, &mut headers);
         headers
+    }
+
+    /// As [`Self::tell_identity`], made once for all requests with a token.
+    fn tell_caller(&self, caller: &Caller, headers: &mut Vec<(HeaderName, HeaderValue)>) {
+        let make = || Told { by: self.names_hash, headers: self.identity_headers(&caller.principal) };
+        match caller.kept.get_or_make(make) {
+            Some(told) if told.by == self.names_hash => headers.extend_from_slice(&told.headers),
+            // Kept before a reload gave the fields other names.
+            _ => self.tell_identity(&caller.principal, headers),
+        }
     }
 
     /// What is not known of the principal is not set, and was removed if the client sent it.
@@ -268,8 +289,50 @@ impl Forwarding {
     }
 }
 
+/// The identity headers of a caller, kept with it.
+struct Told {
+    /// Which names they have.
+    by: u64,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// An address as a field value. By hand where it is IPv4: every request has one, and the general formatter takes ten times
+/// as long.
+fn address(client: IpAddr) -> HeaderValue {
+    let IpAddr::V4(client) = client else {
+        return HeaderValue::try_from(client.to_string()).expect("an IP address is visible ASCII");
+    };
+    let mut text = [0; "255.255.255.255".len()];
+    let mut length = 0;
+    let mut push = |byte| {
+        text[length] = byte;
+        length += 1;
+    };
+    for (at, octet) in client.octets().into_iter().enumerate() {
+        if at > 0 {
+            push(b'.');
+        }
+        if octet >= 100 {
+            push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+    }
+    HeaderValue::from_bytes(&text[..length]).expect("digits and dots are visible ASCII")
+}
+
+/// A bearer token is for the gateway unless the route passes it on; other schemes are between client and upstream.
+fn keeps_authorization(permit: &Permit, incoming: &HeaderMap) -> bool {
+    permit.route().pass_token || !incoming.get_all(AUTHORIZATION).iter().any(bearer::is_bearer)
+}
+
 /// `text` as a field value, percent-encoded where a field value could not carry it.
 fn carried(text: &str) -> HeaderValue {
+    if text.bytes().fold(true, |plain, byte| plain & (byte.is_ascii_graphic() & (byte != b'%') & (byte != b','))) {
+        return HeaderValue::from_str(text).expect("visible ASCII makes a field value");
+    }
     let encoded: std::borrow::Cow<'_, str> = utf8_percent_encode(text, &ENCODED).into();
     HeaderValue::from_str(&encoded).expect("percent-encoded text is visible ASCII")
 }

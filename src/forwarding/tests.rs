@@ -358,3 +358,29 @@ proptest! {
         prop_assert_eq!(decoded, text);
     }
 }
+
+#[test]
+fn names_that_a_reload_changed_hold_for_callers_seen_before() {
+    let renamed = IdentityHeaderNames { subject: name("x-subject"), ..names() };
+    let renamed = ForwardingSettings { identity_headers: renamed, issuer: ISSUER.into(), own_cookies: Vec::new() };
+    let renamed = Forwarding::new(renamed).expect("usable names");
+    let caller = fixtures::caller(&["admin"]);
+    let told = |by: &Forwarding| {
+        let mut headers = Vec::new();
+        by.tell_caller(&caller, &mut headers);
+        headers
+    };
+    let before = told(&forwarding());
+    assert_eq!(before, forwarding().identity_headers(&caller.principal));
+    assert_eq!(told(&forwarding()), before);
+    assert_eq!(told(&renamed), renamed.identity_headers(&caller.principal));
+}
+
+proptest! {
+    #[test]
+    fn an_address_is_written_as_everybody_writes_it(four: [u8; 4], six: [u8; 16]) {
+        for client in [IpAddr::from(four), IpAddr::from(six)] {
+            prop_assert_eq!(address(client), client.to_string());
+        }
+    }
+}

@@ -22,7 +22,7 @@ use super::access_token::{TOKEN_BYTES_MAX, TokenError, later};
 use super::jose::{Others, Unreadable, Unverified, present};
 use super::machine_secret::sha256;
 use super::one_time_token::TokenHash;
-use super::public_keys::PublicKeys;
+use super::public_keys::{PublicKeys, VerificationAlgorithm};
 use super::signing_keys::{Algorithm, KeyError, SigningKey};
 
 /// What a foreign token must say to be accepted.
@@ -33,7 +33,7 @@ pub struct ForeignPolicy {
     /// One of them must be, or be among, JWT `aud`.
     pub audiences: Vec<Box<str>>,
     /// Algorithms that are accepted, of those that the keys are for.
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<VerificationAlgorithm>,
     /// JOSE `typ` that are accepted, whatever the case; the empty one stands for a header without `typ`.
     pub types: Vec<Box<str>>,
     /// Allowed difference between this clock and the issuer's.
@@ -98,17 +98,17 @@ impl IssuerKeys {
         SigningKey::import(Some("secret"), Algorithm::Hs256, secret, epoch, epoch, None).map(|key| Self::Secret(Box::new(key)))
     }
 
-    /// The algorithm of the key that a token names, if it is one of these. A secret has no name.
-    fn algorithm(&self, kid: Option<&str>) -> Option<Algorithm> {
+    /// Whether the key that a token names is for this algorithm; none if there is no such key. A secret has no name.
+    fn takes(&self, kid: Option<&str>, algorithm: &str) -> Option<bool> {
         match self {
-            Self::Public(keys) => keys.algorithm(kid),
-            Self::Secret(_) => Some(Algorithm::Hs256),
+            Self::Public(keys) => keys.takes(kid, algorithm),
+            Self::Secret(_) => Some(algorithm == VerificationAlgorithm::Hs256.name()),
         }
     }
 
-    fn verify(&self, kid: Option<&str>, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    fn verify(&self, kid: Option<&str>, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         match self {
-            Self::Public(keys) => keys.verify(kid, algorithm.name(), message, signature),
+            Self::Public(keys) => keys.verify(kid, algorithm, message, signature),
             Self::Secret(key) => key.verify(message, signature),
         }
     }
@@ -128,7 +128,7 @@ pub fn claimed_issuer(token: &str) -> Option<Box<str>> {
     serde_json::from_slice(&unverified.payload()?).ok().map(|Issuer { iss }| iss)
 }
 
-/// What an opaque token is remembered and revoked by: SHA-256.
+/// What an opaque token is remembered by: SHA-256.
 #[must_use]
 pub fn digest(token: &str) -> TokenHash {
     sha256(token)
@@ -157,11 +157,11 @@ pub fn verify(token: &str, keys: &IssuerKeys, policy: &ForeignPolicy, now: Times
         return Err(TokenError::Type);
     }
     let kid = header.kid.as_deref();
-    let algorithm = keys.algorithm(kid).ok_or(TokenError::UnknownKey)?;
-    if &*header.alg != algorithm.name() || !policy.algorithms.contains(&algorithm) {
+    let of_key = keys.takes(kid, &header.alg).ok_or(TokenError::UnknownKey)?;
+    if !of_key || !policy.algorithms.iter().any(|accepted| accepted.name() == &*header.alg) {
         return Err(TokenError::Algorithm);
     }
-    if !keys.verify(kid, algorithm, unverified.signed.as_bytes(), unverified.signature()) {
+    if !keys.verify(kid, &header.alg, unverified.signed.as_bytes(), unverified.signature()) {
         return Err(TokenError::Signature);
     }
     let payload = unverified.payload().ok_or(TokenError::Malformed)?;

@@ -153,18 +153,6 @@ impl KeyMaterial {
     }
 }
 
-/// Somebody else's key, encoded as [`ParsedPublicKey`] takes it; none if it is no key of the algorithm. There are no
-/// public keys for HMAC.
-pub(super) fn public_key(algorithm: Algorithm, encoded: &[u8]) -> Option<ParsedPublicKey> {
-    let scheme: &'static dyn signature::VerificationAlgorithm = match algorithm {
-        Algorithm::EdDsa => &ED25519,
-        Algorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
-        Algorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
-        Algorithm::Hs256 => return None,
-    };
-    ParsedPublicKey::new(scheme, encoded).ok()
-}
-
 fn verifier(
     scheme: &'static dyn signature::VerificationAlgorithm,
     public: &[u8],

@@ -7,6 +7,7 @@ pub mod client_assertion;
 pub mod foreign_token;
 mod hashing;
 mod jose;
+mod kept;
 mod key_material;
 pub mod machine_secret;
 pub mod one_time_token;
@@ -21,6 +22,8 @@ pub mod user;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+
+pub use kept::Kept;
 
 /// Whom a verified access token speaks for. What upstreams are told, and what policies decide on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub enum Credential {
 pub struct TokenFacts {
     /// JWT `iss`.
     pub issuer: Arc<str>,
-    /// JWT `jti`.
+    /// What it is revoked by: JWT `jti`; for a token of another issuer a hash that follows from issuer and `jti`.
     pub jti: Box<str>,
     /// JWT `sid`.
     pub session: session::SessionId,
@@ -92,4 +95,6 @@ pub struct Caller {
     pub principal: Principal,
     /// What identifies the token for revocation.
     pub token: TokenFacts,
+    /// What is made of it once for all its requests.
+    pub kept: Kept,
 }

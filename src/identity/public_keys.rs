@@ -1,9 +1,12 @@
 //! Other people's verification keys: the JWK set of a client (RFC 7517), read strictly.
 //!
-//! A key is good for one algorithm, the one that its type stands for; a set in which anything is amiss is refused as
+//! A client's key is good for one algorithm, the one that its type stands for; an issuer's for the one that it says, or for
+//! those of its type. A set in which anything is amiss is refused as
 //! a whole, when it is registered, rather than understood in part.
 
+mod algorithm;
 mod nobody;
+mod roca;
 
 use std::fmt;
 
@@ -14,8 +17,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::jose::{Others, present};
-use super::key_material;
-use super::signing_keys::Algorithm;
+
+pub use algorithm::VerificationAlgorithm;
 
 /// As much as a store keeps of a client.
 const BYTES_MAX: usize = 64 * 1024;
@@ -41,7 +44,8 @@ pub enum PublicKeysError {
     /// Meant for something else than signatures, or with another algorithm than its type's.
     #[error("a key must be for signatures: Ed25519 with EdDSA, P-256 with ES256, or RSA with RS256")]
     Use,
-    /// Not a point of the curve, or an RSA modulus under 2048 bits or an exponent that is not 65537.
+    /// Not a point of the curve; an RSA modulus under 2048 bits or one whose primes can be found, or an exponent that is
+    /// not 65537.
     #[error("a key is not valid for its type, or too weak")]
     Key,
     /// Which key signed must be clear.
@@ -54,13 +58,23 @@ pub struct PublicKeys(Vec<PublicKey>);
 
 struct PublicKey {
     kid: Option<Box<str>>,
-    algorithm: Algorithm,
-    key: ParsedPublicKey,
+    /// The key for each algorithm that it is good for: at least one.
+    keys: Vec<(VerificationAlgorithm, ParsedPublicKey)>,
+}
+
+/// For how many algorithms a key may be good.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Those of clients: EdDSA, ES256 and RS256.
+    Narrow,
+    /// All that its type is for.
+    Wide,
 }
 
 impl fmt::Debug for PublicKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|key| (&key.kid, key.algorithm))).finish()
+        let algorithms = |key: &PublicKey| key.keys.iter().map(|(algorithm, _)| *algorithm).collect::<Vec<_>>();
+        f.debug_list().entries(self.0.iter().map(|key| (&key.kid, algorithms(key)))).finish()
     }
 }
 
@@ -110,7 +124,7 @@ impl PublicKeys {
     /// # Errors
     /// The first rule that it breaks.
     pub fn parse(json: &str) -> Result<Self, PublicKeysError> {
-        let keys = Self::read(json)?.into_iter().map(Jwk::key).collect::<Result<Vec<_>, _>>()?;
+        let keys = Self::read(json)?.into_iter().map(|jwk| jwk.key(Scope::Narrow)).collect::<Result<Vec<_>, _>>()?;
         Self::told_apart(keys)
     }
 
@@ -129,7 +143,7 @@ impl PublicKeys {
         }
         let (all, mut keys, mut first) = (jwks.len(), Vec::new(), PublicKeysError::Use);
         for jwk in jwks {
-            match jwk.key() {
+            match jwk.key(Scope::Wide) {
                 Ok(key) => keys.push(key),
                 Err(PublicKeysError::Private) => return Err(PublicKeysError::Private),
                 Err(error) => first = error,
@@ -176,17 +190,18 @@ impl PublicKeys {
         Self::parse(nobody::P256).expect("it is well-formed, as a test says")
     }
 
-    /// Whether `signature` is over `message` by the key with this id (the only key, if none is named), with the
-    /// algorithm of that key and no other. Without such a key the work is the same: see [`nobody`].
+    /// Whether `signature` is over `message` by the key with this id (the only key, if none is named), with an algorithm
+    /// of that key and no other. Without such a key the work is the same: see [`nobody`].
     pub(super) fn verify(&self, kid: Option<&str>, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
-        let key = self.find(kid).filter(|key| key.algorithm.name() == algorithm);
-        let verified = key.or_else(|| nobody::key(algorithm)).is_some_and(|key| key.key.verify_sig(message, signature).is_ok());
+        let key = self.find(kid).and_then(|key| key.with(algorithm));
+        let verified = key.or_else(|| nobody::key(algorithm)).is_some_and(|key| key.verify_sig(message, signature).is_ok());
         verified && key.is_some()
     }
 
-    /// The algorithm of the key with this id (the only key, if none is named), if there is one.
-    pub(super) fn algorithm(&self, kid: Option<&str>) -> Option<Algorithm> {
-        self.find(kid).map(|key| key.algorithm)
+    /// Whether the key with this id (the only key, if none is named) is good for this algorithm; none if there is no such
+    /// key.
+    pub(super) fn takes(&self, kid: Option<&str>, algorithm: &str) -> Option<bool> {
+        self.find(kid).map(|key| key.with(algorithm).is_some())
     }
 
     fn find(&self, kid: Option<&str>) -> Option<&PublicKey> {
@@ -199,28 +214,37 @@ impl PublicKeys {
     }
 }
 
+impl PublicKey {
+    fn with(&self, algorithm: &str) -> Option<&ParsedPublicKey> {
+        self.keys.iter().find(|(known, _)| known.name() == algorithm).map(|(_, key)| key)
+    }
+}
+
 impl Jwk {
-    fn key(self) -> Result<PublicKey, PublicKeysError> {
+    fn key(self, scope: Scope) -> Result<PublicKey, PublicKeysError> {
+        use VerificationAlgorithm::{EdDsa, Es256, Es384, Rs256};
         if self.d.is_some() || self.p.is_some() || self.q.is_some() || self.k.is_some() {
             return Err(PublicKeysError::Private);
         }
-        let (algorithm, encoded) = match (&*self.kty, self.crv.as_deref()) {
-            ("OKP", Some("Ed25519")) => (Algorithm::EdDsa, bytes(self.x.as_deref(), 32)?),
-            ("EC", Some("P-256")) => {
-                let (x, y) = (bytes(self.x.as_deref(), 32)?, bytes(self.y.as_deref(), 32)?);
-                (Algorithm::Es256, [vec![4], x, y].concat())
-            }
-            ("RSA", None) => (Algorithm::Rs256, rsa(self.n.as_deref(), self.e.as_deref())?),
+        let point = |length| Ok([vec![4], bytes(self.x.as_deref(), length)?, bytes(self.y.as_deref(), length)?].concat());
+        let (algorithms, encoded): (&[_], _) = match (&*self.kty, self.crv.as_deref(), scope) {
+            ("OKP", Some("Ed25519"), _) => (&[EdDsa], bytes(self.x.as_deref(), 32)?),
+            ("EC", Some("P-256"), _) => (&[Es256], point(32)?),
+            ("EC", Some("P-384"), Scope::Wide) => (&[Es384], point(48)?),
+            ("RSA", None, Scope::Narrow) => (&[Rs256], rsa(self.n.as_deref(), self.e.as_deref())?),
+            ("RSA", None, Scope::Wide) => (&VerificationAlgorithm::RSA, rsa(self.n.as_deref(), self.e.as_deref())?),
             _ => return Err(PublicKeysError::Use),
         };
+        let said = |algorithm: &&VerificationAlgorithm| self.alg.as_deref().is_none_or(|alg| alg == algorithm.name());
+        let mut algorithms = algorithms.iter().filter(said).peekable();
         let for_signatures = self.usage.as_deref().is_none_or(|usage| usage == "sig")
-            && self.key_ops.is_none_or(|operations| operations.iter().any(|operation| &**operation == "verify"))
-            && self.alg.as_deref().is_none_or(|alg| alg == algorithm.name());
+            && self.key_ops.as_ref().is_none_or(|operations| operations.iter().any(|operation| &**operation == "verify"))
+            && algorithms.peek().is_some();
         if !for_signatures {
             return Err(PublicKeysError::Use);
         }
-        let key = key_material::public_key(algorithm, &encoded).ok_or(PublicKeysError::Key)?;
-        Ok(PublicKey { kid: self.kid, algorithm, key })
+        let keys = algorithms.map(|algorithm| Some((*algorithm, algorithm.key(&encoded)?))).collect::<Option<_>>();
+        Ok(PublicKey { keys: keys.ok_or(PublicKeysError::Key)?, kid: self.kid })
     }
 }
 
@@ -234,7 +258,7 @@ fn rsa(n: Option<&str>, e: Option<&str>) -> Result<Vec<u8>, PublicKeysError> {
     let decoded = |member: Option<&str>| member.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(PublicKeysError::Key);
     let (n, e) = (decoded(n)?, decoded(e)?);
     let strong = RSA_BYTES.contains(&n.len()) && n[0] >= 0x80;
-    if !strong || e != RSA_EXPONENT {
+    if !strong || e != RSA_EXPONENT || roca::is_weak(&n) {
         return Err(PublicKeysError::Key);
     }
     // An integer whose first bit is set would be negative: it is written with a zero in front.
@@ -262,12 +286,19 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::identity::signing_keys::{KeyRing, SigningKey};
+    use crate::identity::signing_keys::{Algorithm, KeyRing, SigningKey};
 
     static RING: LazyLock<KeyRing> = LazyLock::new(|| {
         let key = |algorithm| SigningKey::generate(algorithm, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH).expect("generated");
         KeyRing::new(vec![key(Algorithm::EdDsa), key(Algorithm::Es256), key(Algorithm::Rs256)]).expect("three ids")
     });
+
+    /// 65537^123456789 modulo the product of the first primes, and a multiple of that product: no more is needed to be found.
+    const ROCA: &str = concat!(
+        "gIGGAz1YvKQ-3fQtfL9_ywA2KIYOIf5GYjU4roKCv8gfVX4_8ruD9rEuaqJThaYDa_MsOYzaNKwm0bN8c-dIDooXxYXwGJpIz1nBDRN3Tvab5zzCWHvQPrj1",
+        "YhNi5cSYyFCvhfKVTkVna6Mt8uRqhadv4Dn2XdhZQg-6FX3_BiBai-VkUlagWydHNdY_j5wkIlkImy_Pt7E2VtGLHaS5JT7KAEc3XlaQ8z2EA4oi1FHfh6Hl",
+        "yC_3cy_7XMc0uDJKzy2ZEfHBeeGqkyURsTa1cH7uE-uyiuyaPkSJcX9FB9v6vZFC8b90OpBJhlf6HA-emdNzaZVoxfG7Urc43XeEeQ",
+    );
 
     fn jwk(algorithm: Algorithm) -> Map<String, Value> {
         let key = RING.public_keys().find(|key| key.algorithm == algorithm).expect("one of the three");
@@ -341,6 +372,7 @@ mod tests {
             ("not on the curve", with(Algorithm::Es256, "x", json!(URL_SAFE_NO_PAD.encode([1; 32]))), Key),
             ("too short", with(Algorithm::EdDsa, "x", json!("AAAA")), Key),
             ("RSA of 1024 bits", with(Algorithm::Rs256, "n", json!(short)), Key),
+            ("RSA by ROCA", with(Algorithm::Rs256, "n", json!(ROCA)), Key),
             ("RSA with exponent 1", with(Algorithm::Rs256, "e", json!("AQ")), Key),
             ("a member twice", r#"{"kty":"OKP","kty":"RSA"}"#.to_owned(), Malformed),
             ("kid null", with(Algorithm::EdDsa, "kid", Value::Null), Malformed),
@@ -370,11 +402,12 @@ mod tests {
             ("of another curve", bad(Algorithm::Es256, "crv", json!("P-521")), PublicKeysError::Use),
             ("off the curve", bad(Algorithm::Es256, "x", json!(URL_SAFE_NO_PAD.encode([1; 32]))), PublicKeysError::Key),
             ("RSA of 1024 bits", bad(Algorithm::Rs256, "n", json!(short)), PublicKeysError::Key),
+            ("RSA by ROCA", bad(Algorithm::Rs256, "n", json!(ROCA)), PublicKeysError::Key),
             ("an even exponent", bad(Algorithm::Rs256, "e", json!(even)), PublicKeysError::Key),
         ] {
             let (keys, left_out) = PublicKeys::parse_usable(&beside(&key)).expect(what);
-            assert_eq!((left_out, keys.algorithm(Some("bad"))), (1, None), "{what}");
-            assert_eq!(keys.algorithm(Some("EdDSA")), Some(Algorithm::EdDsa), "{what}");
+            assert_eq!((left_out, keys.takes(Some("bad"), "EdDSA")), (1, None), "{what}");
+            assert_eq!(keys.takes(Some("EdDSA"), "EdDSA"), Some(true), "{what}");
             assert_eq!(PublicKeys::parse_usable(&json!({"keys": [key]}).to_string()).map(drop), Err(alone), "{what}");
         }
         for (what, key, error) in [

@@ -84,6 +84,16 @@ impl RefreshKey {
         Self(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, bytes))
     }
 
+    /// A key for something else, that says nothing about this one nor about those for other `purpose`s: HKDF-Expand
+    /// (RFC 5869 §2.3); this key is random already, so there is nothing to extract (§3.3).
+    #[must_use]
+    pub fn derived(&self, purpose: &[u8]) -> [u8; 32] {
+        let mut context = aws_lc_rs::hmac::Context::with_key(&self.0);
+        context.update(purpose);
+        context.update(&[1]);
+        context.sign().as_ref().try_into().expect("SHA-256 gives 32 bytes")
+    }
+
     fn mac(&self, label: &[u8], session: SessionId, generation: u32, nonce: &[u8; 16]) -> [u8; MAC_BYTES] {
         let mut context = aws_lc_rs::hmac::Context::with_key(&self.0);
         context.update(label);

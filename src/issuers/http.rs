@@ -17,6 +17,8 @@ pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Why an answer is none.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
+    #[error("{0}")]
+    NoClient(String),
     #[error("it cannot be reached, or takes too long")]
     Transport(#[from] reqwest::Error),
     #[error("it answers with status {0}")]

@@ -62,7 +62,8 @@ pub(super) struct Introspection {
     name: Box<str>,
     settings: IntrospectionSettings,
     policy: Arc<ForeignPolicy>,
-    client: Client,
+    /// Why there is none, if there is none.
+    client: Result<Client, String>,
     clock: Arc<dyn Clock>,
     runtime: Handle,
     answers: Cache<TokenHash, Answer, UnitWeighter, RandomState>,
@@ -90,7 +91,7 @@ impl Introspection {
         name: &str,
         settings: IntrospectionSettings,
         policy: Arc<ForeignPolicy>,
-        client: Client,
+        client: Result<Client, String>,
         parts: &IssuerParts,
     ) -> Arc<Self> {
         let entries = u64::try_from(CACHE_ENTRIES).unwrap_or(u64::MAX);
@@ -172,7 +173,8 @@ impl Introspection {
         let IntrospectionSettings { url, client_id, client_secret, .. } = &self.settings;
         // RFC 6749 §2.3.1: both are encoded like a form before they are put together.
         let credentials = format!("{}:{}", encoded(client_id), encoded(client_secret.expose_secret()));
-        let request = self.client.post(url).header("accept", "application/json");
+        let client = self.client.as_ref().map_err(|why| HttpError::NoClient(why.clone()))?;
+        let request = client.post(url).header("accept", "application/json");
         let request = request.header("authorization", format!("Basic {}", STANDARD.encode(credentials)));
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         let body = format!("token={}&token_type_hint=access_token", encoded(token));

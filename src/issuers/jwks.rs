@@ -50,7 +50,7 @@ pub(super) struct Known {
 }
 
 /// When it was last seen at the issuer.
-struct Seen {
+pub(super) struct Seen {
     known: Arc<Known>,
     at: Timestamp,
 }
@@ -60,7 +60,8 @@ pub(super) struct Jwks {
     name: Box<str>,
     issuer: Arc<str>,
     settings: JwksSettings,
-    client: Client,
+    /// Why there is none, if there is none.
+    client: Result<Client, String>,
     seen: ArcSwapOption<Seen>,
     wanted: Notify,
     clock: Arc<dyn Clock>,
@@ -86,14 +87,22 @@ impl Known {
 }
 
 impl Jwks {
-    /// The key set as it was kept. A file that cannot be used is reported and does as much as none.
-    pub(super) fn new(name: &str, issuer: &Arc<str>, settings: JwksSettings, client: Client, parts: &IssuerParts) -> Self {
+    /// The key set as it was last seen, or else as it was kept. A file that cannot be used is reported and does as much as
+    /// none.
+    pub(super) fn new(
+        name: &str,
+        issuer: &Arc<str>,
+        settings: JwksSettings,
+        client: Result<Client, String>,
+        seen: Option<Arc<Seen>>,
+        parts: &IssuerParts,
+    ) -> Self {
         let file = kept::path(&parts.directory, issuer);
         let jwks = Self {
             name: name.into(),
             issuer: Arc::clone(issuer),
             client,
-            seen: ArcSwapOption::empty(),
+            seen: ArcSwapOption::new(seen),
             wanted: Notify::new(),
             clock: Arc::clone(&parts.clock),
             metrics: parts.metrics.jwks(name),
@@ -101,6 +110,7 @@ impl Jwks {
             settings,
         };
         match kept::read(&jwks.file, issuer, &jwks.settings.url) {
+            _ if jwks.seen.load().is_some() => {}
             // What is said to come from the future may be as old as it likes.
             Ok(Some(kept)) if kept.fetched_at <= jwks.clock.now() => {
                 if let Err(error) = jwks.take(kept.jwks, kept.fetched_at) {
@@ -122,6 +132,11 @@ impl Jwks {
         let seen = seen.as_ref()?;
         let age = u128::try_from(now.as_nanosecond() - seen.at.as_nanosecond()).unwrap_or_default();
         (age < self.settings.keep_for.as_nanos()).then(|| Arc::clone(&seen.known))
+    }
+
+    /// The set that was last seen, if it was at this URL: for who takes the place of this.
+    pub(super) fn seen_at(&self, url: &str) -> Option<Arc<Seen>> {
+        self.seen.load_full().filter(|_| self.settings.url == url)
     }
 
     /// Asks for a fetch as soon as one may be.
@@ -160,7 +175,8 @@ impl Jwks {
     async fn fetch(&self) -> Result<Option<Duration>, FetchError> {
         // Before the issuer is asked: what it answers may be older than any later instant.
         let now = self.clock.now();
-        let response = self.client.get(&self.settings.url).header("accept", "application/json").send().await;
+        let client = self.client.as_ref().map_err(|why| HttpError::NoClient(why.clone()))?;
+        let response = client.get(&self.settings.url).header("accept", "application/json").send().await;
         let response = response.map_err(HttpError::from)?;
         let max_age = http::max_age(&response);
         let text = String::from_utf8(http::json(response).await?).map_err(|_| FetchError::Text)?;

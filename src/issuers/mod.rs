@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::http::Authorities;
 use self::introspection::{Introspection, IntrospectionSettings};
-use self::jwks::{Jwks, JwksSettings, Known};
+use self::jwks::{Jwks, JwksSettings, Known, Seen};
 use crate::clock::Clock;
 use crate::identity::Caller;
 use crate::identity::access_token::TokenError;
@@ -63,14 +63,6 @@ pub struct IssuerParts {
     pub directory: PathBuf,
 }
 
-/// An issuer cannot be spoken to: its certificate authorities are none, or TLS cannot be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("issuer `{name}`: {what}")]
-pub struct IssuerError {
-    name: Box<str>,
-    what: String,
-}
-
 /// Why nothing can be said about a genuine-looking token now: refused, fail closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerOutage {
@@ -88,6 +80,7 @@ pub struct Issuers(Vec<Issuer>);
 
 /// One issuer whose tokens are accepted.
 pub struct Issuer {
+    name: Box<str>,
     policy: Arc<ForeignPolicy>,
     keys: Option<Keys>,
     introspection: Option<Arc<Introspection>>,
@@ -111,12 +104,12 @@ impl std::fmt::Debug for Issuer {
 }
 
 impl Issuers {
-    /// The issuers with the keys that were kept of them; nothing is fetched before [`Self::start`].
-    ///
-    /// # Errors
-    /// One cannot be spoken to as it is configured.
-    pub fn new(settings: Vec<IssuerSettings>, parts: &IssuerParts) -> Result<Self, IssuerError> {
-        settings.into_iter().map(|settings| Issuer::new(settings, parts)).collect::<Result<_, _>>().map(Self)
+    /// The issuers, with the keys that `before` has of them or that were kept; nothing is fetched before [`Self::start`].
+    /// One that cannot be spoken to as it is configured is there, and its tokens are refused: the others are not to wait
+    /// until somebody has put it right.
+    #[must_use]
+    pub fn new(settings: Vec<IssuerSettings>, parts: &IssuerParts, before: &Self) -> Self {
+        Self(settings.into_iter().map(|settings| Issuer::new(settings, parts, before)).collect())
     }
 
     /// Begins to fetch keys, each issuer's for itself, until `until` is cancelled.
@@ -126,6 +119,13 @@ impl Issuers {
                 let jwks = Arc::clone(jwks);
                 runtime.spawn(until.clone().run_until_cancelled_owned(async move { jwks.keep_fetching().await }));
             }
+        }
+    }
+
+    /// Takes the states of key sets off the metrics of those that `others` does not have.
+    pub fn leave(&self, others: &Self, metrics: &Metrics) {
+        for issuer in self.0.iter().filter(|issuer| others.0.iter().all(|other| other.name != issuer.name)) {
+            metrics.jwks_gone(&issuer.name);
         }
     }
 
@@ -155,27 +155,34 @@ impl Issuers {
 }
 
 impl Issuer {
-    fn new(settings: IssuerSettings, parts: &IssuerParts) -> Result<Self, IssuerError> {
+    fn new(settings: IssuerSettings, parts: &IssuerParts, before: &Issuers) -> Self {
         let IssuerSettings { name, policy, keys, introspection, authorities } = settings;
-        let failed = |what| IssuerError { name: name.clone(), what };
-        let authorities = Authorities::new(authorities.as_deref()).map_err(failed)?;
+        let authorities = Authorities::new(authorities.as_deref());
+        let client = |timeout| {
+            let client = authorities.as_ref().map_err(Clone::clone).and_then(|authorities| authorities.client(timeout));
+            client.inspect_err(|why| {
+                tracing::error!(issuer = &*name, why, "an issuer cannot be spoken to; the others are not concerned");
+            })
+        };
         let policy = Arc::new(policy);
-        let keys = match keys {
-            None => None,
-            Some(KeySource::Static(keys)) => Some(Keys::Static(Arc::new(Known::for_ever(keys)))),
-            Some(KeySource::Fetched(settings)) => {
-                let client = authorities.client(settings.timeout).map_err(failed)?;
-                Some(Keys::Fetched(Arc::new(Jwks::new(&name, &policy.issuer, settings, client, parts))))
+        let keys = keys.map(|keys| match keys {
+            KeySource::Static(keys) => Keys::Static(Arc::new(Known::for_ever(keys))),
+            KeySource::Fetched(settings) => {
+                let seen = before.find(&policy.issuer).and_then(|(_, issuer)| issuer.seen(&settings));
+                let client = client(settings.timeout);
+                Keys::Fetched(Arc::new(Jwks::new(&name, &policy.issuer, settings, client, seen, parts)))
             }
-        };
-        let introspection = match introspection {
-            None => None,
-            Some(settings) => {
-                let client = authorities.client(settings.timeout).map_err(failed)?;
-                Some(Introspection::new(&name, settings, Arc::clone(&policy), client, parts))
-            }
-        };
-        Ok(Self { policy, keys, introspection })
+        });
+        let introspection = introspection.map(|settings| {
+            let client = client(settings.timeout);
+            Introspection::new(&name, settings, Arc::clone(&policy), client, parts)
+        });
+        Self { name, policy, keys, introspection }
+    }
+
+    /// What was seen at the place of these settings.
+    fn seen(&self, settings: &JwksSettings) -> Option<Arc<Seen>> {
+        if let Some(Keys::Fetched(jwks)) = &self.keys { jwks.seen_at(&settings.url) } else { None }
     }
 
     /// What its tokens must say.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::identity::session::SessionId;
-use crate::identity::{Caller, Credential, Principal, TokenFacts};
+use crate::identity::{Caller, Credential, Kept, Principal, TokenFacts};
 
 use super::access::{Access, Requirements};
 use super::host::HostPattern;
@@ -29,6 +29,7 @@ pub(crate) fn route(host: Option<&str>, path: &str) -> Route {
         require: Requirements::default(),
         pass_token: false,
         websocket: false,
+        origins: Box::default(),
         body_bytes_max: 1024,
         timeouts: None,
         filters: None,
@@ -59,5 +60,6 @@ pub(crate) fn caller(roles: &[&str]) -> Caller {
             issued_at: Timestamp::UNIX_EPOCH,
             expires_at: Timestamp::MAX,
         },
+        kept: Kept::default(),
     }
 }

@@ -82,13 +82,14 @@ impl Host {
         }
         // Non-ASCII names arrive as punycode; anything else is a guess at an encoding.
         let text = std::str::from_utf8(raw).ok().filter(|text| text.is_ascii()).ok_or(HostError::Character)?;
-        let (name, port) = split_port(text)?;
-        let port = port.map_or(Ok(default_port), parse_port)?;
-        let mut authority = canonical_name(name)?;
+        let (name, digits) = split_port(text)?;
+        let port = digits.map_or(Ok(default_port), parse_port)?;
+        let mut authority = String::with_capacity(raw.len());
+        push_canonical_name(&mut authority, name)?;
         let name_bytes = authority.len();
-        if port != default_port {
-            use std::fmt::Write as _;
-            write!(authority, ":{port}").expect("writing to a string cannot fail");
+        if let Some(digits) = digits.filter(|_| port != default_port) {
+            // In their shortest form, or they would have been refused.
+            authority.extend([":", digits]);
         }
         Ok(Self { authority: authority.into_boxed_str(), name_bytes, port, default_port })
     }
@@ -121,9 +122,10 @@ impl Host {
 /// Splits `name:port`; an IPv6 address keeps its brackets.
 fn split_port(text: &str) -> Result<(&str, Option<&str>), HostError> {
     let name_end = if text.starts_with('[') { text.find(']').ok_or(HostError::Address)? + 1 } else { 0 };
-    match text[name_end..].split_once(':') {
+    let rest = &text[name_end..];
+    match rest.bytes().position(|b| b == b':') {
         None => Ok((text, None)),
-        Some((between, port)) if name_end == 0 || between.is_empty() => Ok((&text[..name_end + between.len()], Some(port))),
+        Some(colon) if name_end == 0 || colon == 0 => Ok((&text[..name_end + colon], Some(&rest[colon + 1..]))),
         Some(_) => Err(HostError::Character),
     }
 }
@@ -134,11 +136,13 @@ fn parse_port(digits: &str) -> Result<u16, HostError> {
     if plain { digits.parse().map_err(|_| HostError::Port) } else { Err(HostError::Port) }
 }
 
-fn canonical_name(name: &str) -> Result<String, HostError> {
+fn push_canonical_name(canonical: &mut String, name: &str) -> Result<(), HostError> {
     if let Some(bracketed) = name.strip_prefix('[') {
+        use std::fmt::Write as _;
         // A zone (`%eth0`) means something on one machine only; `Ipv6Addr` refuses it.
         let address: Ipv6Addr = bracketed.strip_suffix(']').and_then(|text| text.parse().ok()).ok_or(HostError::Address)?;
-        return Ok(format!("[{address}]"));
+        write!(canonical, "[{address}]").expect("writing to a string cannot fail");
+        return Ok(());
     }
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.is_empty() {
@@ -147,21 +151,33 @@ fn canonical_name(name: &str) -> Result<String, HostError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(HostError::TooLong);
     }
-    // Underscores are not in RFC 952, and are in the names that container networks hand out.
-    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        return Err(HostError::Character);
-    }
-    if name.split('.').any(|label| label.is_empty() || label.len() > LABEL_BYTES_MAX) {
-        return Err(HostError::Label);
-    }
     // Some resolvers read `127.1`, `0x7f.1` and `2130706433` as 127.0.0.1: a name whose last label is a number
     // is an address in the one usual notation, or nothing (URL Standard, "ends in a number").
-    let last = name.rsplit('.').next().unwrap_or(name);
-    let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
+    let last = check_labels(name.as_bytes())?;
+    let numeric = last.iter().all(u8::is_ascii_digit) || last.starts_with(b"0x") || last.starts_with(b"0X");
     if numeric && name.parse::<Ipv4Addr>().is_err() {
         return Err(HostError::Address);
     }
-    Ok(name.to_ascii_lowercase())
+    let start = canonical.len();
+    canonical.push_str(name);
+    canonical[start..].make_ascii_lowercase();
+    Ok(())
+}
+
+/// The last label of a name whose labels can all be ones.
+fn check_labels(name: &[u8]) -> Result<&[u8], HostError> {
+    // Underscores are not in RFC 952, and are in the names that container networks hand out.
+    if !name.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        return Err(HostError::Character);
+    }
+    let mut last: &[u8] = &[];
+    for label in name.split(|&b| b == b'.') {
+        if label.is_empty() || label.len() > LABEL_BYTES_MAX {
+            return Err(HostError::Label);
+        }
+        last = label;
+    }
+    Ok(last)
 }
 
 impl HostPattern {
@@ -186,7 +202,9 @@ impl HostPattern {
         if port.is_some() {
             return Err(HostPatternError::Port);
         }
-        let name = canonical_name(name)?;
+        let mut canonical = String::with_capacity(name.len());
+        push_canonical_name(&mut canonical, name)?;
+        let name = canonical;
         if !wildcard {
             return Ok(Self(name.into_boxed_str()));
         }

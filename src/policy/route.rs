@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::access::{Access, Requirements};
 use super::conditions::Conditions;
@@ -47,6 +47,8 @@ pub struct Route {
     pub pass_token: bool,
     /// Whether WebSocket upgrades may pass.
     pub websocket: bool,
+    /// Pages of which origins may open WebSockets; empty means any.
+    pub origins: Box<[HeaderValue]>,
     /// The largest request body, in bytes.
     pub body_bytes_max: u64,
     /// Times of its own; none means that the upstream's count.

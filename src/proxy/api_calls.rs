@@ -69,6 +69,13 @@ impl ApiCalls {
         api::serves(&self.prefix, path)
     }
 
+    /// What follows the path of questions about other requests in a target; none if
+    /// that is not where it leads.
+    pub(super) fn below_questions<'a>(&self, target: &'a [u8]) -> Option<&'a [u8]> {
+        let below = target.strip_prefix(self.prefix.as_bytes())?.strip_prefix(api::verify::PATH.as_bytes())?;
+        matches!(below, [] | [b'/' | b'?', ..]).then_some(below)
+    }
+
     /// The answer to a request; it has the reason as an extension if it is a refusal.
     pub(super) async fn answer(
         &self,

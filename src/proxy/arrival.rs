@@ -19,7 +19,7 @@ use crate::tls::Certificates;
 
 /// Answered by whoever serves it, in clear text: certificate authorities ask there before there is a certificate
 /// (RFC 8555 §8.3).
-const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
+pub(super) const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
 const HTTPS_PORT: u16 = 443;
 
 /// What all listeners with TLS share.
@@ -54,6 +54,8 @@ pub(super) enum Way {
         name: Option<Box<str>>,
         /// The names of the client's certificate, as upstreams are told them.
         certificate: Option<HeaderValue>,
+        /// Whether that is HTTP/2.
+        http2: bool,
     },
 }
 
@@ -73,6 +75,10 @@ impl Arrival {
             Way::Clear | Way::Redirected(_) => Scheme::Http,
             Way::Secure { .. } => Scheme::Https,
         }
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.way, Way::Secure { http2: true, .. })
     }
 
     pub(super) fn hsts(&self) -> Option<&HeaderValue> {
@@ -164,7 +170,7 @@ mod tests {
     }
 
     fn secure(name: Option<&str>) -> Arrival {
-        let way = Way::Secure { front: front(443), name: name.map(Into::into), certificate: None };
+        let way = Way::Secure { front: front(443), name: name.map(Into::into), certificate: None, http2: false };
         Arrival { peer: None, way }
     }
 

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use pingora::RetryType;
 use pingora::prelude::*;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::context::Exchange;
 use super::head_guard::HeadGuard;
+use super::http2;
 use super::permitted;
 use super::upstream::{HashBy, Key, Place, Served, Upstream, Wanted};
+use super::websocket;
 use crate::policy::access::Permit;
 use crate::policy::route::Timeouts;
 use crate::reason::Reason;
@@ -34,6 +37,8 @@ pub(super) struct Held {
 /// There is none; `ctx.reason` says why.
 pub(super) fn begin_attempt(session: &Session, ctx: &mut Exchange) -> Result<Box<HttpPeer>> {
     ctx.attempts += 1;
+    // What was taken of the body is sent again, and counted again.
+    ctx.body_bytes = 0;
     let started = *ctx.upstream_started.get_or_insert_with(|| ctx.snapshot.parts.clock.monotonic());
     let (permit, ..) = permitted(ctx)?;
     let timeouts = permit.route().timeouts;
@@ -43,7 +48,7 @@ pub(super) fn begin_attempt(session: &Session, ctx: &mut Exchange) -> Result<Box
     let mut held = std::mem::take(&mut ctx.held);
     let peer = choose(session, ctx, &mut held, timeouts.as_ref());
     ctx.held = held;
-    peer.map_err(|reason| {
+    let mut peer = peer.map_err(|reason| {
         ctx.reason = Some(reason);
         let what = "no server may be asked now";
         if reason == Reason::UpstreamUnreachable {
@@ -51,7 +56,9 @@ pub(super) fn begin_attempt(session: &Session, ctx: &mut Exchange) -> Result<Box
         } else {
             Error::explain(InternalError, what)
         }
-    })
+    })?;
+    websocket::prepare(session, ctx, &mut peer);
+    Ok(peer)
 }
 
 fn choose(
@@ -68,7 +75,7 @@ fn choose(
     held.pending = upstream.queue()?;
     let failed = held.served.take();
     let wanted = Wanted {
-        websocket: permit.route().websocket,
+        websocket: permit.route().websocket && (!upstream.speaks_http2() || wants_upgrade(session)),
         timeouts,
         key: key(upstream, session, permit, ctx),
         avoid: failed.as_ref().map(|served| &*served.server),
@@ -76,6 +83,10 @@ fn choose(
     let (peer, served) = upstream.choose(&wanted)?;
     held.served = served;
     Ok(peer)
+}
+
+fn wants_upgrade(session: &Session) -> bool {
+    session.req_header().headers.contains_key(http::header::UPGRADE)
 }
 
 fn upstream(ctx: &Exchange) -> Option<&Upstream> {
@@ -93,13 +104,14 @@ pub(super) fn not_connected(ctx: &mut Exchange, error: &mut Error) {
 /// The exchange with the server failed. `reused` says whether on a connection that had been used before.
 pub(super) fn broke_off(session: &mut Session, ctx: &mut Exchange, error: &mut Error, reused: bool) {
     // RFC 9110 §9.2.2: an idempotent request whose pooled connection turned out to be closed. Once a byte of the
-    // body was taken from the client, no other server sees the request.
-    let method = &session.req_header().method;
-    let safe = method.is_idempotent() && ctx.body_bytes == 0 && !session.as_ref().retry_buffer_truncated();
-    if safe {
-        error.retry.decide_reuse(reused);
-    } else {
-        error.set_retry(false);
+    // body was taken from the client, no other server sees the request, unless the first one says that it did nothing.
+    let whole = !session.as_ref().retry_buffer_truncated();
+    if !(whole && is_unprocessed(error)) {
+        if whole && ctx.body_bytes == 0 && session.req_header().method.is_idempotent() {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
     }
     if error.retry() {
         let again = may_retry(ctx);
@@ -107,6 +119,13 @@ pub(super) fn broke_off(session: &mut Session, ctx: &mut Exchange, error: &mut E
     } else if *error.esource() == ErrorSource::Upstream || overdue(session, ctx) == Some(Reason::UpstreamTimeout) {
         failed(ctx);
     }
+}
+
+/// Whether the server says, over HTTP/2, that it did nothing with the request (RFC 9113 §8.7): it refused the stream, or
+/// goes away and names an earlier stream as its last. pingora calls these errors, and among those of this type only
+/// these, fit for another try. Any method may be tried again then; what was taken of the body, up to 64 KiB, was kept.
+fn is_unprocessed(error: &Error) -> bool {
+    *error.etype() == H2Error && matches!(error.retry, RetryType::Decided(true))
 }
 
 fn may_retry(ctx: &Exchange) -> bool {
@@ -121,9 +140,10 @@ pub(super) fn connected(ctx: &mut Exchange) {
 
 /// The head of the server's final answer is there.
 pub(super) fn answered(session: &Session, ctx: &mut Exchange, status: u16) {
-    if let Some(timeouts) = ctx.permit().and_then(|permit| permit.route().timeouts) {
+    if ctx.deadline.is_some() {
+        let total = ctx.permit().and_then(|permit| permit.route().timeouts?.total);
         // What follows a 101 lasts as long as both sides want.
-        let total = timeouts.total.filter(|_| status != 101);
+        let total = total.filter(|_| status != 101);
         give_up_at(session, ctx, total.map(|total| ctx.started + total));
     }
     let Some((upstream, served)) = upstream(ctx).zip(ctx.held.served.as_ref()) else { return };
@@ -136,6 +156,14 @@ pub(super) fn answered(session: &Session, ctx: &mut Exchange, status: u16) {
     }
 }
 
+/// Gives the response head so much time from the first attempt on, unless the route says how much it has.
+pub(super) fn await_head(session: &Session, ctx: &mut Exchange, head: Option<Duration>) {
+    if ctx.deadline.is_none() {
+        let at = ctx.upstream_started.zip(head).map(|(started, head)| started + head);
+        give_up_at(session, ctx, at);
+    }
+}
+
 fn failed(ctx: &Exchange) {
     if let Some((upstream, served)) = upstream(ctx).zip(ctx.held.served.as_ref()) {
         upstream.failed(&served.server, ctx.snapshot.parts.clock.monotonic());
@@ -145,9 +173,10 @@ fn failed(ctx: &Exchange) {
 /// Has the exchange end at this instant, or whenever it likes.
 fn give_up_at(session: &Session, ctx: &mut Exchange, at: Option<Instant>) {
     ctx.deadline = at;
-    if let Some(stream) = session.as_downstream().stream() {
-        let remaining = at.map(|at| at.saturating_duration_since(ctx.snapshot.parts.clock.monotonic()));
-        HeadGuard::give_up_after(stream, remaining);
+    let remaining = at.map(|at| at.saturating_duration_since(ctx.snapshot.parts.clock.monotonic()));
+    match session.as_downstream().stream() {
+        Some(stream) => HeadGuard::give_up_after(stream, remaining),
+        None => http2::give_up_after(session.req_header(), remaining),
     }
 }
 

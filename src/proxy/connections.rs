@@ -13,9 +13,11 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora_timeout::{sleep, timeout};
 
+use super::caps::Caps;
 use super::entrance::Entrances;
 use super::head_guard::HeadGuard;
-use super::{Live, Proxy};
+use super::streams::{self, Below};
+use super::{Live, Proxy, http2};
 use crate::telemetry::metrics::Metrics;
 
 /// A client's request is on its way for so long at most, with all the waiting of a loaded machine.
@@ -26,12 +28,13 @@ pub struct Connections {
     http: Arc<HttpProxy<Proxy>>,
     live: Live,
     entrances: Entrances,
+    caps: Arc<Caps>,
     metrics: Arc<Metrics>,
 }
 
 impl Connections {
     pub(super) fn new(http: HttpProxy<Proxy>, live: Live, entrances: Entrances, metrics: Arc<Metrics>) -> Self {
-        Self { http: Arc::new(http), live, entrances, metrics }
+        Self { http: Arc::new(http), live, entrances, caps: Arc::default(), metrics }
     }
 
     /// The exchange whose head begins now.
@@ -63,8 +66,23 @@ impl ServerApp for Connections {
         let mut stopping = shutdown.clone();
         // One look at a pointer per request, while nothing was reloaded.
         let mut snapshot = Cache::new(self.live.cell());
-        let (stream, arrival) = self.entrances.enter(stream, &snapshot.load().parts.trusted_proxies).await?;
-        let mut guard = Box::new(HeadGuard::new(stream, arrival, Arc::clone(&snapshot.load().guard)));
+        let (stream, arrival, _place) = {
+            let parts = &snapshot.load().parts;
+            // Not logged: whoever opens connections must not fill a disk.
+            let refused = |cause| self.metrics.refused_before_routing(cause);
+            let place = self.caps.enter(parts.connections).map_err(refused).ok()?;
+            self.entrances.enter(stream, place, parts.connections, &parts.trusted_proxies).await?
+        };
+        if let (Some(settings), Some(arrival)) = (self.entrances.http2(arrival.as_deref()), &arrival) {
+            let service = http2::Service { settings, http: &self.http, snapshot, shutdown };
+            // In a box of its own, like the handshake.
+            Box::pin(http2::serve(service, stream, Arc::clone(arrival))).await;
+            return None;
+        }
+        // For one request after the other.
+        let seat = snapshot.load().parts.streams.seat();
+        let (place, settings) = (Arc::clone(seat.slot()), Arc::clone(&snapshot.load().guard));
+        let mut guard = Box::new(HeadGuard::new(stream, arrival, place, settings));
         let (mut patience, mut kept) = (guard.header_timeout(), None);
         loop {
             let begins = tokio::select! {
@@ -76,7 +94,8 @@ impl ServerApp for Connections {
             if !begins {
                 return None;
             }
-            let next = self.http.process_new_http(Self::session(guard, kept), shutdown).await?;
+            let request = self.http.process_new_http(Self::session(guard, kept), shutdown);
+            let next = streams::serve(seat.slot(), Below::Guarded, request).await??;
             let stream;
             (stream, kept) = next.consume();
             let snapshot = snapshot.load();

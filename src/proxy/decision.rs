@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use http::header;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, header};
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
 use pingora::proxy::Session;
@@ -11,12 +13,59 @@ use pingora::proxy::Session;
 use super::api_calls::{Answerer, CallError};
 use super::context::{Exchange, Stage};
 use super::denial::{self, Denial};
-use super::{Proxy, arrival, dialects, filters};
-use crate::admission::Denied;
+use super::snapshot::Snapshot;
+use super::{Proxy, arrival, dialects, filters, forward_auth, streams};
+use crate::admission::{Denied, Destination};
 use crate::api::context::RequestContext;
 use crate::api::problem::Problem;
+use crate::policy::access::Permit;
 use crate::policy::head;
 use crate::reason::Reason;
+
+/// What is to become of a request.
+pub(super) enum Verdict {
+    /// The gateway answers it.
+    Answered(Answerer),
+    /// The client is to ask elsewhere.
+    Redirected(Response<Bytes>),
+    /// It may be forwarded.
+    Permitted(Permit),
+}
+
+/// Decides about a request with this head, which came over `session` or is asked about there. What its answer has to carry,
+/// whatever it is, is left in `ctx`.
+pub(super) async fn judge(
+    snapshot: &Snapshot,
+    session: &Session,
+    head: &Parts,
+    ctx: &mut Exchange,
+    destination: &Destination,
+) -> std::result::Result<Verdict, Denied> {
+    let parts = &snapshot.parts;
+    let dialects::Front { dialect, cors, answerer } = dialects::front(snapshot, session, head, destination);
+    (ctx.dialect, ctx.cors) = (dialect, cors);
+    let of_api = || parts.api.serves(destination.target.path().as_str()).then_some(Answerer::Api);
+    if let Some(answerer) = answerer.or_else(of_api) {
+        return Ok(Verdict::Answered(answerer));
+    }
+    if let Some(fields) = parts.gate.preflight(destination, head) {
+        ctx.cors = fields;
+        return Ok(Verdict::Answered(Answerer::Preflight));
+    }
+    let way = parts.gate.way(destination, head)?;
+    let filters = way.route().filters.as_deref();
+    if let Some(filters) = filters {
+        filters::before_token(head, ctx, &way, filters).await?;
+    }
+    let permit = dialects::admit(snapshot, head, &way, ctx.dialect.as_ref()).await?;
+    if let Some(filters) = filters {
+        filters::after_token(ctx, &way, filters, &permit).await?;
+        if let Some(redirect) = &filters.redirect {
+            return filters::redirection(destination, &way, redirect).map(Verdict::Redirected);
+        }
+    }
+    Ok(Verdict::Permitted(permit))
+}
 
 impl Proxy {
     /// Decides about the request; `Ok(true)` means that it was answered here.
@@ -28,46 +77,45 @@ impl Proxy {
         match snapshot.parts.gate.destination(head.raw_path(), head, default_port) {
             Ok(_) if framed_twice(session) => return self.refuse(session, ctx, Reason::Malformed).await,
             Ok(destination) => ctx.destination = Some(destination),
-            Err(denied) => return self.deny(session, ctx, &denied).await,
+            Err(denied) => {
+                ctx.asker = forward_auth::asker(session, ctx, head.raw_path());
+                return self.deny(session, ctx, &denied).await;
+            }
+        }
+        if let Some(challenges) = &snapshot.parts.challenges
+            && let Some(answered) = self.answer_challenge(session, ctx, challenges).await
+        {
+            return answered;
         }
         if let Some(sent) = self.send_elsewhere(session, ctx).await {
             return sent;
         }
-        let Some(destination) = &ctx.destination else { return self.refuse(session, ctx, Reason::Internal).await };
-        let dialects::Front { dialect, cors, answerer } = dialects::front(&snapshot, session, destination);
-        (ctx.dialect, ctx.cors) = (dialect, cors);
-        let of_api = || snapshot.parts.api.serves(destination.target.path().as_str()).then_some(Answerer::Api);
-        if let Some(answerer) = answerer.or_else(of_api) {
-            return self.answer(session, ctx, answerer).await;
+        let Some(destination) = ctx.destination.take() else { return self.refuse(session, ctx, Reason::Internal).await };
+        ctx.asker = forward_auth::asker(session, ctx, destination.target.path_and_query().as_bytes());
+        if let Some(asker) = ctx.asker {
+            ctx.destination = Some(destination);
+            return self.answer_asker(session, ctx, asker).await;
         }
-        if let Some(fields) = snapshot.parts.gate.preflight(destination, session.req_header()) {
-            ctx.cors = fields;
-            return self.answer(session, ctx, Answerer::Preflight).await;
-        }
-        let way = match snapshot.parts.gate.way(destination, session.req_header()) {
-            Ok(way) => way,
-            Err(denied) => return self.deny(session, ctx, &denied).await,
-        };
-        let filters = way.route().filters.as_deref();
-        if let Some(filters) = filters
-            && let Err(denied) = filters::before_token(session, ctx, &way, filters).await
-        {
-            return self.deny(session, ctx, &denied).await;
-        }
-        let permit = match dialects::admit(&snapshot, session, &way, ctx.dialect.as_ref()).await {
-            Ok(permit) => permit,
-            Err(denied) => return self.deny(session, ctx, &denied).await,
-        };
-        if let Some(filters) = filters {
-            if let Err(denied) = filters::after_token(ctx, &way, filters, &permit).await {
-                return self.deny(session, ctx, &denied).await;
+        // Before the token is checked.
+        let since = snapshot.parts.streams.tellings();
+        let verdict = judge(&snapshot, session, session.req_header(), ctx, &destination).await;
+        ctx.destination = Some(destination);
+        match verdict {
+            Ok(Verdict::Permitted(permit)) => {
+                if let Err(denied) = streams::bind(ctx, &permit, since) {
+                    return self.deny(session, ctx, &denied).await;
+                }
+                ctx.method = session.req_header().method.clone();
+                ctx.stage = Stage::Permitted(permit);
+                Ok(false)
             }
-            if let Some(redirect) = &filters.redirect {
-                return self.redirect(session, ctx, &way, redirect).await;
+            Ok(Verdict::Answered(answerer)) => self.answer(session, ctx, answerer).await,
+            Ok(Verdict::Redirected(answer)) => {
+                ctx.stage = Stage::Answered;
+                denial::write(session, answer, ctx).await.map(|()| true)
             }
+            Err(denied) => self.deny(session, ctx, &denied).await,
         }
-        ctx.stage = Stage::Permitted(permit);
-        Ok(false)
     }
 
     async fn answer(&self, session: &mut Session, ctx: &mut Exchange, by: Answerer) -> Result<bool> {
@@ -97,7 +145,7 @@ impl Proxy {
         self.refuse_with(session, ctx, Problem::new(reason), &[]).await
     }
 
-    async fn refuse_with(
+    pub(super) async fn refuse_with(
         &self,
         session: &mut Session,
         ctx: &mut Exchange,

@@ -6,8 +6,8 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 use pingora::proxy::Session;
 
-use super::arrival;
 use super::context::Exchange;
+use super::{arrival, forward_auth, grpc, http2};
 use crate::admission::Denied;
 use crate::api::dialects;
 use crate::api::problem::Problem;
@@ -25,10 +25,20 @@ impl Denial<'_> {
     /// Writes the answer. A connection whose request body was not read is closed afterwards, as what follows on
     /// it cannot be told from the next request; so is one whose client breaks the rules of the protocol.
     pub(super) async fn write(self, session: &mut Session) -> Result<()> {
-        if breaks_protocol(self.problem.reason()) {
+        let reason = self.problem.reason();
+        if breaks_protocol(reason) {
             session.set_keepalive(None);
+            // Over HTTP/2, a request's end is clear, however large its body would be.
+            if reason != Reason::BodyTooLarge {
+                http2::breaks_protocol(session.req_header());
+            }
         }
         let mut answer = match &self.ctx.dialect {
+            // A client of gRPC understands nothing else, whatever is spoken beside it; a proxy that asks about its call does.
+            _ if self.ctx.asker.is_none() && grpc::is_request(session.req_header()) => {
+                let reason = self.problem.reason();
+                grpc::refusal(self.problem.into_bytes_response(Some(&self.ctx.id)), reason, &self.ctx.id)
+            }
             Some(dialect) => dialects::refused(dialect, self.problem.reason(), &self.ctx.id),
             None => self.problem.into_bytes_response(Some(&self.ctx.id)),
         };
@@ -40,8 +50,16 @@ impl Denial<'_> {
     }
 }
 
-/// Writes an answer of the gateway's own.
+/// Writes an answer of the gateway's own. A proxy that asks about another request reads it as a refusal.
 pub(super) async fn write(session: &mut Session, answer: Response<Bytes>, ctx: &Exchange) -> Result<()> {
+    match ctx.asker {
+        Some(asker) => send(session, forward_auth::refusal(asker, answer), ctx).await,
+        None => send(session, answer, ctx).await,
+    }
+}
+
+/// Writes an answer as it is.
+pub(super) async fn send(session: &mut Session, answer: Response<Bytes>, ctx: &Exchange) -> Result<()> {
     let head_only = session.req_header().method == Method::HEAD;
     if !session.as_mut().is_body_done() {
         session.set_keepalive(None);
@@ -53,7 +71,9 @@ pub(super) async fn write(session: &mut Session, answer: Response<Bytes>, ctx: &
         response.append_header(name, value)?;
     }
     arrival::insert_hsts(&mut response, ctx)?;
-    if parts.status != http::StatusCode::NO_CONTENT {
+    // An answer of gRPC that has no body is all of one head, which is its trailers, too.
+    let of_grpc = grpc::has_its_type(&parts.headers);
+    if parts.status != http::StatusCode::NO_CONTENT && !of_grpc {
         response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
     let end = head_only || body.is_empty();

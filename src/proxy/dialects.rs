@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{HeaderMap, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
@@ -27,7 +28,7 @@ pub(super) struct Front {
 
 /// Finds out in whose wire format a request is. A preflight is answered before anything else is looked at: it brings
 /// no credentials.
-pub(super) fn front(snapshot: &Snapshot, session: &Session, Destination { host, target }: &Destination) -> Front {
+pub(super) fn front(snapshot: &Snapshot, session: &Session, head: &Parts, Destination { host, target }: &Destination) -> Front {
     if snapshot.parts.dialects.is_empty() {
         return Front::default();
     }
@@ -35,7 +36,6 @@ pub(super) fn front(snapshot: &Snapshot, session: &Session, Destination { host, 
     let path = target.path();
     let dialect = snapshot.parts.dialects.for_request(local.map_or(0, std::net::SocketAddr::port), host, &path);
     let Some(dialect) = dialect else { return Front::default() };
-    let head = session.req_header();
     let route = dialect.route(&head.method, &path);
     let route = route.map(|route| Answerer::Route(Arc::clone(dialect), Arc::clone(route)));
     let (cors, answerer) = match dialect.cors.as_ref().map(|cors| cors.answer(&head.method, &head.headers)) {
@@ -50,11 +50,10 @@ pub(super) fn front(snapshot: &Snapshot, session: &Session, Destination { host, 
 /// expired, and nothing else is wrong with the token, the session decides.
 pub(super) async fn admit(
     snapshot: &Snapshot,
-    session: &Session,
+    head: &Parts,
     way: &Way<'_>,
     dialect: Option<&Arc<Dialect>>,
 ) -> std::result::Result<Permit, Denied> {
-    let head = session.req_header();
     let denied = match snapshot.parts.gate.admit(way, head).await {
         Err(denied) if denied.is_expiry() => denied,
         decided => return decided,

@@ -13,9 +13,14 @@ use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
 use super::arrival::{Arrival, Front, Way};
+use super::caps::Place;
+use super::challenge;
+use super::http2::Http2Settings;
 use super::proxy_header::{self, ProxyHeaderError};
 use super::tls_stream::TlsStream;
+use crate::acme::Challenges;
 use crate::forwarding;
+use crate::limit::ConnectionLimits;
 use crate::telemetry::labels::EarlyRefusal;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, Certificates, ClientName};
@@ -51,12 +56,16 @@ pub struct SecureParts {
     pub config: Arc<ServerConfig>,
     /// What they show.
     pub certificates: Arc<Certificates>,
+    /// What authorities ask for by handshakes of their own, where certificates are ordered.
+    pub challenges: Option<Arc<Challenges>>,
     /// The port at which clients reach TLS.
     pub https_port: u16,
     /// The value of `Strict-Transport-Security`, if it is sent.
     pub hsts: Option<HeaderValue>,
     /// Which names of a client's certificate upstreams are told.
     pub client_name: ClientName,
+    /// How HTTP/2 is spoken by clients that agree on it in the handshake, where `config` offers it.
+    pub http2: Option<Http2Settings>,
 }
 
 /// The ways in.
@@ -75,6 +84,8 @@ pub(super) struct Entrances {
     doors: Vec<(SocketAddr, Door)>,
     timeout: Duration,
     metrics: Arc<Metrics>,
+    /// None without TLS.
+    http2: Option<Http2Settings>,
 }
 
 struct Door {
@@ -85,7 +96,15 @@ struct Door {
 enum Inner {
     Plain,
     Redirect(Arc<Front>),
-    Tls { acceptor: TlsAcceptor, front: Arc<Front>, client_name: ClientName },
+    Tls(Box<Secure>),
+}
+
+#[derive(Clone)]
+struct Secure {
+    acceptor: TlsAcceptor,
+    challenges: Option<Arc<Challenges>>,
+    front: Arc<Front>,
+    client_name: ClientName,
 }
 
 /// Why a connection ended before HTTP.
@@ -97,60 +116,72 @@ enum EntranceError {
     ProxyHeader(#[from] ProxyHeaderError),
     #[error("the tls handshake failed: {0}")]
     Handshake(#[from] std::io::Error),
+    #[error("it was an authority's, to find out whether a host is ours, and was answered")]
+    Challenge,
     #[error("the client's certificate has names that are too long, or none that can be read")]
     ClientName,
     #[error("the handshake took too long")]
     Deadline,
+    #[error("there are as many connections from here as there may be")]
+    Crowded(EarlyRefusal),
 }
 
 impl Entrances {
     pub(super) fn new(parts: EntranceParts, metrics: Arc<Metrics>) -> Self {
+        let http2 = parts.secure.as_ref().and_then(|secure| secure.http2);
         let secure = parts.secure.map(|secure| {
-            let SecureParts { config, certificates, https_port, hsts, client_name } = secure;
-            (TlsAcceptor::from(config), Arc::new(Front { certificates, https_port, hsts }), client_name)
+            let SecureParts { config, certificates, challenges, https_port, hsts, client_name, .. } = secure;
+            let front = Arc::new(Front { certificates, https_port, hsts });
+            Secure { acceptor: TlsAcceptor::from(config), challenges, front, client_name }
         });
         let door = |listener: &Listener| {
             let secure = || secure.clone().expect("a configuration with TLS listeners has certificates");
             let inner = match listener.protocol {
                 Protocol::Http => Inner::Plain,
-                Protocol::Redirect => Inner::Redirect(secure().1),
-                Protocol::Https => {
-                    let (acceptor, front, client_name) = secure();
-                    Inner::Tls { acceptor, front, client_name }
-                }
+                Protocol::Redirect => Inner::Redirect(secure().front),
+                Protocol::Https => Inner::Tls(Box::new(secure())),
             };
             (listener.address, Door { proxy_protocol: listener.proxy_protocol, inner })
         };
         let plain = |listener: &Listener| listener.protocol == Protocol::Http && !listener.proxy_protocol;
         let all_plain = parts.listeners.iter().all(plain);
         let doors = if all_plain { Vec::new() } else { parts.listeners.iter().map(door).collect() };
-        Self { doors, timeout: parts.handshake_timeout, metrics }
+        Self { doors, timeout: parts.handshake_timeout, metrics, http2 }
+    }
+
+    /// How HTTP/2 is spoken on a connection that came in; none if HTTP/1.1 is.
+    pub(super) fn http2(&self, arrival: Option<&Arrival>) -> Option<Http2Settings> {
+        self.http2.filter(|_| arrival.is_some_and(Arrival::is_http2))
     }
 
     /// Does what has to be done before HTTP; none if the connection is to be closed. PROXY headers are believed from
-    /// `trusted` networks.
-    pub(super) async fn enter(&self, stream: Stream, trusted: &[IpNet]) -> Option<(Stream, Option<Arc<Arrival>>)> {
-        if self.doors.is_empty() {
-            return Some((stream, None));
-        }
-        // A connection that came to none of our addresses (a transparent proxy's) has rules that nobody wrote.
-        let door = self.door(&stream)?;
-        if matches!(door, Door { proxy_protocol: false, inner: Inner::Plain }) {
-            return Some((stream, None));
-        }
+    /// `trusted` networks. The connection's `place` is taken for its client before a handshake is paid for.
+    pub(super) async fn enter(
+        &self,
+        stream: Stream,
+        mut place: Place,
+        limits: ConnectionLimits,
+        trusted: &[IpNet],
+    ) -> Option<(Stream, Option<Arc<Arrival>>, Place)> {
         let peer = peer_of(&stream);
+        // A connection that came to none of our addresses (a transparent proxy's) has rules that nobody wrote.
+        let door = if self.doors.is_empty() { None } else { Some(self.door(&stream)?) };
+        let Some(door) = door.filter(|door| door.proxy_protocol || !matches!(door.inner, Inner::Plain)) else {
+            let crowded = place.of(peer, limits, trusted).map_err(EntranceError::Crowded);
+            return crowded.map_err(|error| self.note(peer, &error)).ok().map(|()| (stream, None, place));
+        };
         // In a box of its own: every connection's task would be as large as a handshake.
-        let entered = Box::pin(timeout(self.timeout, self.pass(door, stream, peer, trusted))).await;
-        match entered.unwrap_or(Err(EntranceError::Deadline)) {
-            Ok((stream, arrival)) => Some((stream, Some(Arc::new(arrival)))),
-            Err(error) => {
-                if let Some(cause) = cause(&error) {
-                    self.metrics.refused_before_routing(cause);
-                }
-                tracing::debug!(?peer, %error, "a connection ended before a request");
-                None
-            }
+        let passing = self.pass(door, stream, peer, (&mut place, limits, trusted));
+        let entered = Box::pin(timeout(self.timeout, passing)).await;
+        let entered = entered.unwrap_or(Err(EntranceError::Deadline)).map_err(|error| self.note(peer, &error));
+        entered.ok().map(|(stream, arrival)| (stream, Some(Arc::new(arrival)), place))
+    }
+
+    fn note(&self, peer: Option<IpAddr>, error: &EntranceError) {
+        if let Some(cause) = cause(error) {
+            self.metrics.refused_before_routing(cause);
         }
+        tracing::debug!(?peer, %error, "a connection ended before a request");
     }
 
     fn door(&self, stream: &Stream) -> Option<&Door> {
@@ -168,7 +199,7 @@ impl Entrances {
         door: &Door,
         mut stream: Stream,
         peer: Option<IpAddr>,
-        trusted: &[IpNet],
+        (place, limits, trusted): (&mut Place, ConnectionLimits, &[IpNet]),
     ) -> Result<(Stream, Arrival), EntranceError> {
         let mut client = None;
         if door.proxy_protocol {
@@ -178,16 +209,21 @@ impl Entrances {
             }
             client = proxy_header::read(&mut stream).await?;
         }
+        place.of(client.or(peer), limits, trusted).map_err(EntranceError::Crowded)?;
         let (stream, way) = match &door.inner {
             Inner::Plain => (stream, Way::Clear),
             Inner::Redirect(front) => (stream, Way::Redirected(Arc::clone(front))),
-            Inner::Tls { acceptor, front, client_name } => {
-                let stream = acceptor.accept(stream).await?;
+            Inner::Tls(secure) => {
+                let Secure { acceptor, challenges, front, client_name } = &**secure;
+                let stream = challenge::handshake(acceptor, challenges.as_deref(), stream).await?;
+                let stream = stream.ok_or(EntranceError::Challenge)?;
                 let (_, connection) = stream.get_ref();
                 let name = connection.server_name().map(Into::into);
+                let http2 = connection.alpn_protocol() == Some(tls::HTTP2);
                 let certificate = connection.peer_certificates().and_then(<[_]>::first);
                 let certificate = certificate.map(|certificate| told(certificate, *client_name)).transpose()?.flatten();
-                (Box::new(TlsStream(stream)) as Stream, Way::Secure { front: Arc::clone(front), name, certificate })
+                let way = Way::Secure { front: Arc::clone(front), name, certificate, http2 };
+                (Box::new(TlsStream(stream)) as Stream, way)
             }
         };
         Ok((stream, Arrival { peer: client, way }))
@@ -212,10 +248,11 @@ fn peer_of(stream: &Stream) -> Option<IpAddr> {
 /// What is counted. A client that leaves is none: balancers look whether a port is open.
 fn cause(error: &EntranceError) -> Option<EarlyRefusal> {
     match error {
-        EntranceError::ProxyHeader(ProxyHeaderError::Ended(_)) => None,
+        EntranceError::ProxyHeader(ProxyHeaderError::Ended(_)) | EntranceError::Challenge => None,
         EntranceError::Handshake(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => None,
         EntranceError::Untrusted | EntranceError::ProxyHeader(_) => Some(EarlyRefusal::ProxyHeader),
         EntranceError::Handshake(_) | EntranceError::ClientName => Some(EarlyRefusal::Handshake),
         EntranceError::Deadline => Some(EarlyRefusal::HandshakeDeadline),
+        EntranceError::Crowded(cause) => Some(*cause),
     }
 }

@@ -5,15 +5,14 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
-use pingora::proxy::Session;
 
-use super::context::{Exchange, Stage};
-use super::{Proxy, denial};
+use super::context::Exchange;
 use crate::admission::rates::{Known, Spent};
-use crate::admission::{Denied, Way};
+use crate::admission::{Denied, Destination, Way};
 use crate::policy::access::Permit;
 use crate::policy::filters::{FieldEdits, Filters};
 use crate::policy::rewrite::Redirect;
@@ -25,14 +24,14 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 /// What comes before a token is looked at: every answer, refusals included, gets the route's CORS fields; limits that
 /// need no caller are taken from.
 pub(super) async fn before_token(
-    session: &Session,
+    head: &Parts,
     ctx: &mut Exchange,
     way: &Way<'_>,
     filters: &Filters,
 ) -> std::result::Result<(), Denied> {
     // Requests in a dialect have the dialect's.
     if let Some(cors) = filters.cors.as_ref().filter(|_| ctx.cors.is_empty()) {
-        ctx.cors = cors.fields(&session.req_header().headers);
+        ctx.cors = cors.fields(&head.headers);
     }
     take(ctx, way, filters, Known::Address(ctx.client)).await
 }
@@ -60,21 +59,17 @@ async fn take(ctx: &mut Exchange, way: &Way<'_>, filters: &Filters, known: Known
     refused.map_or(Ok(()), |retry_after| Err(Denied::TooMany(retry_after)))
 }
 
-impl Proxy {
-    /// Answers with a redirect.
-    pub(super) async fn redirect(&self, session: &mut Session, ctx: &mut Exchange, way: &Way<'_>, to: &Redirect) -> Result<bool> {
-        let destination = ctx.destination.as_ref();
-        let location = destination.map(|asked| to.location(&way.route().path, &asked.target, &asked.host)).transpose();
-        let location = match location {
-            Ok(location) => location,
-            Err(error) => return self.deny(session, ctx, &Denied::Target(error)).await,
-        };
-        let mut answer = Response::new(Bytes::new());
-        *answer.status_mut() = to.status;
-        answer.headers_mut().extend(location.map(|location| (header::LOCATION, location)));
-        ctx.stage = Stage::Answered;
-        denial::write(session, answer, ctx).await.map(|()| true)
-    }
+/// The answer of a route that redirects.
+pub(super) fn redirection(
+    Destination { host, target }: &Destination,
+    way: &Way<'_>,
+    to: &Redirect,
+) -> std::result::Result<Response<Bytes>, Denied> {
+    let location = to.location(&way.route().path, target, host).map_err(Denied::Target)?;
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = to.status;
+    answer.headers_mut().insert(header::LOCATION, location);
+    Ok(answer)
 }
 
 /// Makes the route's changes to an upstream's answer.

@@ -30,10 +30,17 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use super::arrival::Arrival;
+use super::frames::{self, Frames};
 use super::head_scan::{HeadScan, Progress};
+use super::streams;
 use crate::limit::RequestLimits;
 use crate::reason::Reason;
+use crate::revocation::streams::Slot;
+use crate::telemetry::labels::StreamEnd;
 
+/// The code of a WebSocket whose session ended: of those that are applications' own, by the status it would have in HTTP
+/// (RFC 6455 §7.4.2).
+const CLOSE_CODE: u16 = 4401;
 /// How long a refused client may take to read its answer.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of a head is read at once; most fit.
@@ -62,6 +69,8 @@ enum Farewell {
     Saying { answer: Vec<u8>, written: usize },
     /// The answer is sent; so much of what still arrives is read.
     Discarding { left: usize },
+    /// The connection was cut off, and everything that could be said is.
+    Over,
 }
 
 /// A client's connection, guarded while a request head is being read.
@@ -82,6 +91,12 @@ pub(super) struct HeadGuard {
     timed: AtomicBool,
     /// The end of the time that the exchange has.
     overdue: Mutex<Option<Pin<Box<Sleep>>>>,
+    /// Where its requests are found by whoever ends them.
+    place: Arc<Slot>,
+    /// Whether `frames` counts; looked at with every write, unlike the lock.
+    framed: AtomicBool,
+    /// How far a WebSocket's bytes for the client have come.
+    frames: Mutex<Option<Box<Frames>>>,
 }
 
 impl fmt::Debug for HeadGuard {
@@ -92,7 +107,7 @@ impl fmt::Debug for HeadGuard {
 
 impl HeadGuard {
     /// Guards a new connection.
-    pub(super) fn new(inner: Stream, arrival: Option<Arc<Arrival>>, settings: Arc<GuardSettings>) -> Self {
+    pub(super) fn new(inner: Stream, arrival: Option<Arc<Arrival>>, place: Arc<Slot>, settings: Arc<GuardSettings>) -> Self {
         let scan = HeadScan::new(&settings.limits);
         Self {
             inner,
@@ -106,6 +121,9 @@ impl HeadGuard {
             parsed: AtomicBool::new(false),
             timed: AtomicBool::new(false),
             overdue: Mutex::default(),
+            place,
+            framed: AtomicBool::new(false),
+            frames: Mutex::default(),
         }
     }
 
@@ -165,6 +183,42 @@ impl HeadGuard {
         guard.timed.store(remaining.is_some(), Ordering::Relaxed);
         *guard.overdue.lock().expect("no holder of the time panics") =
             remaining.map(|remaining| Box::pin(tokio::time::sleep(remaining)));
+    }
+
+    /// From now on the bytes for the client are a response head, then a WebSocket.
+    pub(super) fn upgraded(stream: &Stream) {
+        let Some(guard) = stream.as_any().downcast_ref::<Self>() else { return };
+        *guard.frames.lock().expect("no holder of the frames panics") = Some(Box::new(Frames::new()));
+        guard.framed.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends what was cut off: a WebSocket with a close frame if one may stand here, anything else at once. Nothing that the
+    /// upstream says passes any more.
+    fn poll_cut_off(&mut self, why: StreamEnd, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.farewell, Farewell::None) {
+            let frames = self.frames.get_mut().expect("no holder of the frames panics").take();
+            self.farewell = match frames.filter(|frames| frames.may_add()) {
+                Some(_) => {
+                    self.deadline = Some(Box::pin(tokio::time::sleep(streams::PARTING)));
+                    Farewell::Saying { answer: frames::close(CLOSE_CODE, streams::reason(why).word()), written: 0 }
+                }
+                None => Farewell::Over,
+            };
+        }
+        if !matches!(self.farewell, Farewell::Over) {
+            // Whether it was heard makes no difference.
+            drop(ready!(self.poll_farewell(cx)));
+            self.farewell = Farewell::Over;
+        }
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+    }
+
+    fn written(&mut self, bytes: &[u8]) {
+        if *self.framed.get_mut()
+            && let Some(frames) = self.frames.get_mut().expect("no holder of the frames panics")
+        {
+            frames.feed(bytes);
+        }
     }
 
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
@@ -270,6 +324,9 @@ impl AsyncRead for HeadGuard {
         if !self.is_parsed() {
             return self.poll_read_head(cx, buf);
         }
+        if let Some(why) = self.place.cut_off() {
+            return self.poll_cut_off(why, cx);
+        }
         if *self.timed.get_mut() && self.is_overdue(cx) {
             *self.timed.get_mut() = false;
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -287,8 +344,13 @@ impl AsyncRead for HeadGuard {
 impl AsyncWrite for HeadGuard {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_parsed() {
+            if let Some(why) = self.place.cut_off() {
+                return self.poll_cut_off(why, cx).map(|over| over.map(|()| 0));
+            }
             self.unflushed = true;
-            return Pin::new(&mut self.inner).poll_write(cx, buf);
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+            self.written(&buf[..written]);
+            return Poll::Ready(Ok(written));
         }
         self.swallow_parser_answer();
         Poll::Ready(Ok(buf.len()))
@@ -302,15 +364,24 @@ impl AsyncWrite for HeadGuard {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.farewell {
-            Farewell::None => Pin::new(&mut self.inner).poll_shutdown(cx),
+            Farewell::None | Farewell::Over => Pin::new(&mut self.inner).poll_shutdown(cx),
             _ => self.poll_farewell(cx),
         }
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if self.is_parsed() {
+            if let Some(why) = self.place.cut_off() {
+                return self.poll_cut_off(why, cx).map(|over| over.map(|()| 0));
+            }
             self.unflushed = true;
-            return Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+            let written = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
+            let mut left = written;
+            for buf in bufs {
+                self.written(&buf[..left.min(buf.len())]);
+                left -= left.min(buf.len());
+            }
+            return Poll::Ready(Ok(written));
         }
         self.swallow_parser_answer();
         Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))

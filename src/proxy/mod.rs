@@ -7,6 +7,8 @@
 mod api_calls;
 mod arrival;
 mod attempts;
+mod caps;
+mod challenge;
 mod connections;
 mod context;
 mod decision;
@@ -14,13 +16,21 @@ mod denial;
 mod dialects;
 mod entrance;
 mod filters;
+mod forward_auth;
+mod frames;
+mod grpc;
 mod head_guard;
 mod head_scan;
+mod held;
+mod http2;
+mod http2_upstream;
 mod outcome;
 mod proxy_header;
 mod snapshot;
+mod streams;
 mod tls_stream;
 mod upstream;
+mod websocket;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,6 +41,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
 use ipnet::IpNet;
+use pingora::apps::HttpServerOptions;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::*;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
@@ -42,12 +53,14 @@ pub use attempts::ATTEMPTS_MAX;
 pub use connections::Connections;
 pub use context::{Exchange, RequestIds};
 pub use entrance::{EntranceParts, Listener, Protocol, SecureParts};
+pub use http2::Http2Settings;
 pub use snapshot::Live;
 pub use upstream::{
-    Balance, EjectionSettings, HashBy, HealthSettings, Resolve, ServerSettings, SystemResolver, UpstreamSettings, UpstreamTls,
-    Upstreams,
+    Balance, EjectionSettings, HashBy, HealthSettings, Resolve, ServerSettings, SystemResolver, UpstreamHttp2, UpstreamSettings,
+    UpstreamTls, Upstreams,
 };
 
+use crate::acme::Challenges;
 use crate::admission::rates::RateLimiter;
 use crate::admission::{Destination, Gate};
 use crate::api::problem::Problem;
@@ -55,9 +68,10 @@ use crate::client_addr;
 use crate::clock::Clock;
 use crate::dialect::Dialects;
 use crate::forwarding::{Forwarding, HeaderEdits, RequestFacts, Scheme};
-use crate::limit::RequestLimits;
+use crate::limit::{ConnectionLimits, RequestLimits};
 use crate::policy::access::Permit;
 use crate::reason::Reason;
+use crate::revocation::streams::OpenStreams;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use arrival::Arrival;
@@ -76,6 +90,8 @@ pub struct DownstreamTimeouts {
     pub idle: Duration,
     /// Between two reads of a request body, and for one write of a response.
     pub body: Duration,
+    /// While an upgraded connection is silent in both directions.
+    pub websocket: Duration,
 }
 
 /// Everything that a request is served by, from its first phase to its last.
@@ -94,16 +110,22 @@ pub struct ProxyParts {
     pub upstreams: Arc<Upstreams>,
     /// What the gateway answers itself.
     pub api: ApiCalls,
+    /// What authorities ask for over HTTP, where certificates are ordered.
+    pub challenges: Option<Arc<Challenges>>,
     /// Sizes, for heads that are refused before they are parsed.
     pub limits: RequestLimits,
     /// Times.
     pub timeouts: DownstreamTimeouts,
+    /// How many connections.
+    pub connections: ConnectionLimits,
     /// Peers whose `X-Forwarded-For` and PROXY headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where durations come from.
     pub clock: Arc<dyn Clock>,
     /// Where request ids come from.
     pub ids: Arc<RequestIds>,
+    /// The requests of known callers, to be ended with what admitted them.
+    pub streams: Arc<OpenStreams>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// One line per request, unless it is switched off.
@@ -124,6 +146,10 @@ impl Proxy {
         let entrances = Entrances::new(entrances, Arc::clone(&metrics));
         let mut http = HttpProxy::new(Self { live: live.clone() }, conf);
         http.handle_init_modules();
+        // CONNECT is refused like every method that is not served, not by pingora, which nobody would see.
+        let mut options = HttpServerOptions::default();
+        options.allow_connect_method_proxying = true;
+        http.server_options = Some(options);
         Connections::new(http, live, entrances, metrics)
     }
 }
@@ -139,9 +165,14 @@ fn permitted(ctx: &mut Exchange) -> Result<(&Permit, &Destination, &Snapshot)> {
     Ok((permit, destination, &ctx.snapshot))
 }
 
-fn client(session: &Session, arrival: Option<&Arrival>, trusted_proxies: &[IpNet]) -> IpAddr {
+/// Who speaks HTTP with us.
+fn peer(session: &Session, arrival: Option<&Arrival>) -> Option<IpAddr> {
     let own = || session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
-    let Some(peer) = arrival.and_then(|arrival| arrival.peer).or_else(own) else { return NO_ADDRESS };
+    arrival.and_then(|arrival| arrival.peer).or_else(own)
+}
+
+fn client(session: &Session, arrival: Option<&Arrival>, trusted_proxies: &[IpNet]) -> IpAddr {
+    let Some(peer) = peer(session, arrival) else { return NO_ADDRESS };
     let forwarded_for = session.req_header().headers.get_all("x-forwarded-for").iter();
     client_addr::resolve(peer, forwarded_for, trusted_proxies)
 }
@@ -159,9 +190,11 @@ impl ProxyHttp for Proxy {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Exchange) -> Result<()> {
         let downstream = session.as_downstream_mut();
-        if let Some(stream) = downstream.stream() {
-            ctx.arrival = HeadGuard::head_parsed(stream);
-        }
+        let http2_head = downstream.stream().is_none();
+        ctx.arrival = match downstream.stream() {
+            Some(stream) => HeadGuard::head_parsed(stream),
+            None => http2::arrival(downstream.req_header()),
+        };
         let parts = &ctx.snapshot.parts;
         if parts.draining.load(Ordering::Relaxed) {
             downstream.set_keepalive(None);
@@ -170,6 +203,11 @@ impl ProxyHttp for Proxy {
         downstream.set_write_timeout(Some(parts.timeouts.body));
         downstream.set_total_drain_timeout(Some(parts.timeouts.body));
         ctx.client = client(session, ctx.arrival.as_deref(), &parts.trusted_proxies);
+        // HTTP/1.1's head guard answers these.
+        if http2_head && http2::is_curtailed(session.req_header()) {
+            ctx.reason = Some(Reason::HeadersTooLarge);
+            return Err(Error::explain(HTTPStatus(431), "there are too many fields").into_down());
+        }
         Ok(())
     }
 
@@ -188,6 +226,9 @@ impl ProxyHttp for Proxy {
         ctx: &mut Exchange,
     ) -> Result<()> {
         attempts::connected(ctx);
+        if upstream.version == http::Version::HTTP_2 {
+            http2_upstream::prepare(session, upstream).await?;
+        }
         let client = ctx.client;
         let request_id = ctx.id.clone();
         let arrival = ctx.arrival.clone();
@@ -199,23 +240,26 @@ impl ProxyHttp for Proxy {
             request_id: &request_id,
             client_certificate: arrival.as_ref().and_then(|arrival| arrival.certificate()),
         };
+        let outgoing = permit.outgoing();
         let edits = snapshot.parts.forwarding.request_edits(&session.req_header().headers, permit, &facts);
         // Without pingora's record of how names were spelt, which it would build again for every field that is set:
         // names go out in lower case, as HTTP/2 has them anyway (RFC 9113 §8.2.1).
-        let placeholder = RequestHeader::build_no_case(http::Method::GET, b"/", None)?;
-        let mut parts = http::request::Parts::from(std::mem::replace(upstream, placeholder));
+        let placeholder = RequestHeader::from(http::Request::new(()).into_parts().0);
+        let given = std::mem::replace(upstream, placeholder);
+        let target = outgoing.and_then(|outgoing| outgoing.target.as_ref()).unwrap_or(&destination.target).path_and_query();
+        // As nearly all are over HTTP/1.1. A URI with an authority would be sent with it over HTTP/2.
+        let as_received = given.uri.authority().is_none() && given.raw_path() == target.as_bytes();
+        let mut parts = http::request::Parts::from(given);
         edits.apply(&mut parts.headers);
         if let Some(filters) = permit.route().filters.as_deref() {
             filters.request.apply(&mut parts.headers);
         }
-        let outgoing = permit.outgoing();
         if let Some(host) = outgoing.and_then(|outgoing| outgoing.host.as_ref()) {
             let host = http::HeaderValue::from_str(host.authority()).expect("a canonical host is visible ASCII");
             parts.headers.insert(header::HOST, host);
         }
-        let target = outgoing.and_then(|outgoing| outgoing.target.as_ref()).unwrap_or(&destination.target);
         *upstream = parts.into();
-        upstream.set_raw_path(target.path_and_query().as_bytes())
+        if as_received { Ok(()) } else { upstream.set_raw_path(target.as_bytes()) }
     }
 
     async fn request_body_filter(
@@ -250,19 +294,42 @@ impl ProxyHttp for Proxy {
             return Err(Error::new(Custom(what)).into_up());
         }
         if !response.status.is_informational() || upgrade_allowed {
-            attempts::answered(session, ctx, response.status.as_u16());
+            attempts::answered(session, ctx, grpc::status(response));
+            streams::answered(response, ctx)?;
         }
         let HeaderEdits { remove, set, append } =
             ctx.snapshot.parts.forwarding.response_edits(response.status, &response.headers);
         remove.iter().for_each(|name| drop(response.remove_header(name)));
         set.into_iter().try_for_each(|(name, value)| response.insert_header(name, value))?;
         append.into_iter().try_for_each(|(name, value)| response.append_header(name, value).map(drop))?;
+        websocket::opened(session, response, ctx)?;
         arrival::insert_hsts(response, ctx)?;
         if let Some(filters) = ctx.permit().and_then(|permit| permit.route().filters.as_deref()) {
             filters::edit_response(&filters.response, response)?;
             filters::replace_limits(response, ctx.limits.as_deref())?;
         }
         dialects::replace_cors(response, &ctx.cors)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut http::HeaderMap,
+        _ctx: &mut Exchange,
+    ) -> Result<()> {
+        http2_upstream::clean_trailers(trailers);
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        ctx.bytes_sent += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Ok(None)
     }
 
     fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, ctx: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
@@ -286,6 +353,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Exchange) -> FailToProxy {
+        streams::note(ctx);
         let reason = ctx.reason.or_else(|| attempts::overdue(session, ctx)).or_else(|| outcome::reason_of(error));
         ctx.reason = reason;
         // After a 101 nothing is HTTP any more: an answer would be read as the other protocol's bytes.
@@ -298,7 +366,10 @@ impl ProxyHttp for Proxy {
                 drop(Denial { problem: Problem::new(reason), allow: &[], ctx }.write(session).await);
                 reason.status().as_u16()
             }
-            Some(reason) => reason.status().as_u16(),
+            Some(reason) => {
+                grpc::break_off(session, reason, &ctx.id).await;
+                reason.status().as_u16()
+            }
             None => 0,
         };
         // A line for each request that an upstream has no place for would be what it is spared, over again.
@@ -312,6 +383,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Exchange) {
+        ctx.recorded = true;
         ctx.snapshot.recorder.ended(session, error, ctx);
     }
 

@@ -12,6 +12,7 @@ use pingora::prelude::*;
 use pingora::proxy::Session;
 
 use super::context::{Exchange, Stage};
+use super::grpc;
 use crate::clock::Clock;
 use crate::reason::Reason;
 use crate::telemetry::access_log::{AccessLog, AccessRecord, ClientText, LoggedPath};
@@ -139,7 +140,11 @@ impl Recorder {
 
     /// A request that was parsed has ended.
     pub(super) fn ended(&self, session: &Session, error: Option<&Error>, ctx: &Exchange) {
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let status = session.response_written().map_or(0, |head| match ctx.reason {
+            // gRPC has a refusal say 200.
+            Some(reason) if grpc::is_refusal(head) => reason.status().as_u16(),
+            _ => head.status.as_u16(),
+        });
         let outcome = outcome(ctx, error, status);
         let duration = self.clock.monotonic().saturating_duration_since(ctx.started);
         let route = ctx.permit().map(|permit| permit.route());
@@ -187,6 +192,40 @@ impl Recorder {
         });
     }
 
+    /// A request was cut off, and dropped with everything that pingora knew of it.
+    pub(super) fn dropped(&self, ctx: &Exchange) {
+        let duration = self.clock.monotonic().saturating_duration_since(ctx.started);
+        let route = ctx.permit().map(|permit| permit.route());
+        let counters = route.and_then(|route| self.routes.get(&route.name)).unwrap_or(&self.no_route);
+        counters.ended(Outcome::CutOff);
+        self.metrics.request_ended(duration);
+        if let Some(reason) = ctx.reason {
+            self.metrics.denied(reason);
+        }
+        let (Some(access_log), Some(destination)) = (&self.access_log, &ctx.destination) else { return };
+        let caller = ctx.permit().and_then(|permit| permit.caller());
+        access_log.write(&AccessRecord {
+            time: self.clock.now() - duration,
+            request_id: &ctx.id,
+            client: ctx.client,
+            method: ClientText::of(ctx.method.as_str()),
+            host: ClientText::of(destination.host.authority()),
+            path: LoggedPath::of(destination.target.path().as_str()),
+            status: ctx.status,
+            route: route.map(|route| &*route.name),
+            upstream: ctx.upstream_started.and(route).map(|route| &*route.upstream),
+            outcome: Outcome::CutOff,
+            reason: ctx.reason,
+            detail: ctx.detail,
+            subject: caller.map(|caller| ClientText::of(&caller.principal.subject)),
+            session: caller.map(|caller| caller.principal.session.0),
+            bytes_sent: ctx.bytes_sent,
+            duration,
+            upstream_duration: ctx.upstream_waited,
+            user_agent: None,
+        });
+    }
+
     /// A head was refused before it was a request.
     pub(super) fn refused_unparsed(&self, reason: Reason, client: Option<IpAddr>, request_id: &str) {
         let cause = if reason == Reason::RequestTimeout { EarlyRefusal::HeaderDeadline } else { EarlyRefusal::Parser };
@@ -218,9 +257,12 @@ impl Recorder {
 
 fn outcome(ctx: &Exchange, error: Option<&Error>, status: u16) -> Outcome {
     match &ctx.stage {
+        _ if ctx.cut_off().is_some() => Outcome::CutOff,
         Stage::Answered => Outcome::Answered,
         Stage::Permitted(_) if error.is_none() => Outcome::Forwarded,
         _ if ctx.reason.is_none() && (error.is_some() || status == 0) => Outcome::Aborted,
+        // A stream that was not to begin any more.
+        Stage::Permitted(_) if matches!(ctx.reason, Some(Reason::RevokedToken | Reason::ExpiredToken)) => Outcome::Denied,
         Stage::Permitted(_) => Outcome::Failed,
         Stage::Arrived => Outcome::Denied,
     }

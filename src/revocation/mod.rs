@@ -11,6 +11,11 @@
 //! an `iat` before it and is caught; so is a token issued *later* in that second. A caller that issues a token after
 //! revoking a principal therefore has to round its `iat` up to the next second, or end sessions one by one instead.
 
+mod follower;
+mod following;
+pub mod mirror;
+mod observe;
+pub mod streams;
 mod unpublished;
 mod upkeep;
 pub mod verdict;
@@ -21,12 +26,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::following::Following;
+use self::mirror::MirrorBounds;
+pub use self::observe::ObserveRevocations;
 use self::unpublished::Unpublished;
 pub use self::verdict::{CheckRevocation, UnknownWhy, Verdict};
 use crate::clock::Clock;
 use crate::identity::TokenFacts;
-use crate::store::{Revocation, RevocationLog, RevokedBy, RevokedSet, StoreError};
-use crate::telemetry::labels::CheckMode;
+use crate::store::{Revocation, RevocationFeed, RevocationLog, RevokedBy, RevokedSet, StoreError};
+use crate::telemetry::labels::{CheckMode, CheckVerdict};
 use crate::telemetry::metrics::{Metrics, RevocationMetrics};
 
 /// How long the publication of a revocation may take before its caller is told to come back. Not on the request's
@@ -40,6 +48,8 @@ pub enum Mode {
     Embedded,
     /// In Redis, one round trip for every request; the bound on staleness is zero.
     Strict,
+    /// For live tokens in this process' mirror of Redis, which is never older than a bound; otherwise in Redis.
+    Mirror,
 }
 
 impl Mode {
@@ -49,13 +59,15 @@ impl Mode {
         match self {
             Self::Embedded => "embedded",
             Self::Strict => "strict",
+            Self::Mirror => "mirror",
         }
     }
 
+    /// Where the look-ups go that take a while.
     const fn label(self) -> CheckMode {
         match self {
             Self::Embedded => CheckMode::Memory,
-            Self::Strict => CheckMode::Strict,
+            Self::Strict | Self::Mirror => CheckMode::Strict,
         }
     }
 }
@@ -73,11 +85,15 @@ pub struct Revocations {
     deadline: Duration,
     clock: Arc<dyn Clock>,
     mode: Mode,
+    following: Option<Following>,
     unpublished: Unpublished,
     /// Whether the set was completed since the start or since it last lost its contents.
     complete: AtomicBool,
     metrics: Arc<Metrics>,
     counters: RevocationMetrics,
+    observer: Option<Arc<dyn ObserveRevocations>>,
+    /// Of what the mirror answers.
+    mirror_counters: RevocationMetrics,
 }
 
 impl std::fmt::Debug for Revocations {
@@ -99,15 +115,49 @@ impl Revocations {
     ) -> Self {
         let (unpublished, complete) = (Unpublished::default(), AtomicBool::new(false));
         let metrics = Arc::new(Metrics::new());
-        let counters = metrics.revocation(mode.label());
-        Self { set, log, deadline, clock, mode, unpublished, complete, metrics, counters }
+        let (counters, mirror_counters) = (metrics.revocation(mode.label()), metrics.revocation(CheckMode::Mirror));
+        Self {
+            set,
+            log,
+            deadline,
+            clock,
+            mode,
+            following: None,
+            unpublished,
+            complete,
+            metrics,
+            counters,
+            mirror_counters,
+            observer: None,
+        }
+    }
+
+    /// Follows this feed. With bounds, which [`Mode::Mirror`] asks for, live tokens are answered for by a mirror of what
+    /// it brings; without, it costs no request anything and changes no answer.
+    #[must_use]
+    pub fn fed_by(self, feed: Arc<dyn RevocationFeed>, mirror: Option<MirrorBounds>) -> Self {
+        let following = Following::new(feed, mirror, &*self.clock);
+        Self { following: Some(following), ..self }
     }
 
     /// Counts in `metrics` instead of in a registry that nobody reads.
     #[must_use]
     pub fn counted_by(self, metrics: Arc<Metrics>) -> Self {
-        let counters = metrics.revocation(self.mode.label());
-        Self { metrics, counters, ..self }
+        let (counters, mirror_counters) = (metrics.revocation(self.mode.label()), metrics.revocation(CheckMode::Mirror));
+        Self { metrics, counters, mirror_counters, ..self }
+    }
+
+    /// Tells `observer` of every revocation that this process learns of.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn ObserveRevocations>) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
+    /// Tells of revocations that are in force on this replica.
+    fn tell(&self, revocations: &[Revocation]) {
+        if let Some(observer) = &self.observer {
+            observer.revoked(revocations);
+        }
     }
 
     /// Where look-ups are answered.
@@ -136,7 +186,10 @@ impl Revocations {
     /// # Errors
     /// What is missing, for people.
     pub fn ready(&self) -> Result<(), &'static str> {
-        if self.is_complete() { Ok(()) } else { Err("the revoked set is not complete: it is being loaded from SQL") }
+        if !self.is_complete() {
+            return Err("the revoked set is not complete: it is being loaded from SQL");
+        }
+        self.mirror_ready()
     }
 
     /// Remembers revocations that end no session: those that do are written with its end. To be published afterwards.
@@ -158,6 +211,8 @@ impl Revocations {
         }
         // Noted before the attempt: a caller that is dropped half-way must not take the revocations with it.
         let pending = self.unpublished.add(revocations);
+        // The feed brings them back later than the caller may be told. If there is no room, the mirror knows it.
+        self.learned(revocations, self.clock.now());
         let attempt = tokio::time::timeout(PUBLISH_DEADLINE, self.set.publish(revocations, self.clock.now())).await;
         let failure = match attempt {
             Ok(Ok(())) => {
@@ -192,7 +247,7 @@ impl Revocations {
         let found = match self.mode {
             // Memory answers without waiting; a timer would cost more than the look-up.
             Mode::Embedded => self.set.lookup(token).await,
-            Mode::Strict => {
+            Mode::Strict | Mode::Mirror => {
                 tokio::time::timeout(self.deadline, self.set.lookup(token)).await.map_err(|_| UnknownWhy::Deadline)?
             }
         };
@@ -208,6 +263,17 @@ impl Revocations {
 
 #[async_trait]
 impl CheckRevocation for Revocations {
+    fn at_hand(&self, token: &TokenFacts) -> Option<Verdict> {
+        let mirror = self.following.as_ref()?.mirror()?;
+        let started = self.clock.monotonic();
+        // What is being published is in the mirror, too: it was put there first.
+        if !mirror.is_live(token, started) {
+            return None;
+        }
+        self.mirror_counters.checked(CheckVerdict::Live, self.clock.monotonic().saturating_duration_since(started));
+        Some(Verdict::Live)
+    }
+
     async fn check(&self, token: &TokenFacts) -> Verdict {
         let started = self.clock.monotonic();
         let verdict = self.verdict(token).await;

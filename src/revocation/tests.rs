@@ -1,5 +1,7 @@
 //! The promises of [`Revocations`], with a set and a log that fail on command.
 
+mod mirror;
+
 use std::sync::Mutex;
 
 use jiff::Timestamp;

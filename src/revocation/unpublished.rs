@@ -161,7 +161,8 @@ impl Drop for Pending<'_> {
     }
 }
 
-fn covering(covers: &Covers, token: &TokenFacts) -> Option<RevokedBy> {
+/// How a record covers the token, if it does.
+pub(super) fn covering(covers: &Covers, token: &TokenFacts) -> Option<RevokedBy> {
     match covers {
         Covers::Token(id) => (*id == token.jti).then_some(RevokedBy::Token),
         Covers::Session(id) => (*id == token.session).then_some(RevokedBy::Session),

@@ -40,9 +40,10 @@ impl Revocations {
     }
 
     /// Fills the set, rebuilds it whenever it lost its contents, retries what could not be published and removes
-    /// what has expired, until cancelled. Exactly one task should run this.
+    /// what has expired, and follows the feed, until cancelled. Exactly one task should run this.
     pub async fn maintain(self: Arc<Self>, cancel: CancellationToken) {
-        cancel.run_until_cancelled(self.keep_complete()).await;
+        let upkeep = async { tokio::join!(self.keep_complete(), self.follow_feed()) };
+        cancel.run_until_cancelled(upkeep).await;
     }
 
     async fn keep_complete(&self) {
@@ -119,7 +120,8 @@ impl Revocations {
             let Some((last, _)) = page.last() else { return Ok(published) };
             let last = *last;
             let records: Vec<_> = page.into_iter().map(|(_, revocation)| revocation).collect();
-            self.set.publish(&records, now).await?;
+            self.set.restore(&records, now).await?;
+            self.tell(&records);
             published += records.len();
             *seen = last;
         }

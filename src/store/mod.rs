@@ -4,11 +4,13 @@
 //! method acknowledges is durable. Callers decide on [`StoreError`]'s kind and never see a database's type.
 //! Instants are kept to the millisecond. Secrets are looked up by their SHA-256; no store ever sees one.
 
+mod acme;
 mod api_keys;
 mod audit;
 pub mod backoff;
 mod clients;
 mod counters;
+mod feed;
 pub mod key_file;
 pub mod memory;
 mod one_time;
@@ -23,10 +25,12 @@ use std::error::Error;
 
 use async_trait::async_trait;
 
+pub use self::acme::{Acme, AcmeAccount, AcmeCertificate, AcmeChallenge, AcmeName, AcmeOrder};
 pub use self::api_keys::{ApiKey, ApiKeys};
 pub use self::audit::{AuditEvent, AuditFilter, AuditLog};
 pub use self::clients::{Client, Clients};
 pub use self::counters::{AttemptCounters, Counted, Counters};
+pub use self::feed::{FeedEntry, FeedId, FeedPage, NotAFeedId, RevocationFeed};
 pub use self::one_time::{NewOneTimeToken, OneTimeTokens};
 pub use self::rates::SharedRates;
 pub use self::revoked::{Covers, RebuildTicket, Revocation, RevocationLog, RevokedBy, RevokedSet};

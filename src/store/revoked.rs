@@ -69,7 +69,12 @@ pub trait RevokedSet: Send + Sync {
     }
     /// Adds records, each with the rest of its life at `now`; durable as far as the set can be.
     async fn publish(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError>;
-    /// Begins a rebuild: after it, the set's owner publishes every unexpired record, then calls `finish_rebuild`.
+    /// Adds records that SQL remembers already and nobody waits for: what a rebuild reads. Followers of a feed are only told
+    /// what is news.
+    async fn restore(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
+        self.publish(revocations, now).await
+    }
+    /// Begins a rebuild: after it, the set's owner restores every unexpired record, then calls `finish_rebuild`.
     async fn begin_rebuild(&self) -> Result<RebuildTicket, StoreError>;
     /// Declares the set complete again. Fails if the set lost its contents once more since `begin_rebuild`.
     async fn finish_rebuild(&self, ticket: RebuildTicket) -> Result<(), StoreError>;

@@ -51,6 +51,8 @@ labels! {
         Denied = "denied",
         /// It was permitted, and the upstream or the gateway failed.
         Failed = "failed",
+        /// It outlasted what admitted it, and was cut off.
+        CutOff = "cut_off",
         /// The client went away before it had its answer.
         Aborted = "aborted",
     }
@@ -67,12 +69,18 @@ labels! {
         ProxyHeader = "proxy_header",
         /// What comes before HTTP did not end within its deadline.
         HandshakeDeadline = "handshake_deadline",
+        /// There were as many connections as there may be.
+        Connections = "connections",
+        /// There were as many from this address as there may be.
+        ConnectionsPerAddress = "connections_per_address",
     }
 
     /// Where a revocation check looks.
     CheckMode = "mode" {
         /// In Redis, on every request.
         Strict = "strict",
+        /// In this process' mirror of Redis: live tokens only, the others are looked up in Redis.
+        Mirror = "mirror",
         /// In this process: the embedded set of a single replica.
         Memory = "memory",
     }
@@ -87,6 +95,18 @@ labels! {
         Unknown = "unknown",
     }
 
+    /// What ended a stream, with what had admitted it.
+    StreamEnd = "cause" {
+        /// Its token was revoked.
+        Token = "token",
+        /// Its session ended.
+        Session = "session",
+        /// All of its subject's tokens were revoked.
+        Principal = "principal",
+        /// Its token or its session was over by itself.
+        Expired = "expired",
+    }
+
     /// Why every unexpired revocation was published again from SQL.
     RepublicationCause = "cause" {
         /// The gateway started.
@@ -97,6 +117,18 @@ labels! {
         PublishFailed = "publish_failed",
     }
 
+    /// Why following the feed of revocations had to begin again.
+    FeedGap = "cause" {
+        /// Entries were removed before they were read: trimmed, or deleted.
+        Trimmed = "trimmed",
+        /// The data set is another one: Redis lost its data, or another server took over.
+        Dataset = "dataset",
+        /// The feed ends before what was read of it.
+        Rewound = "rewound",
+        /// An entry could not be read.
+        Unreadable = "unreadable",
+    }
+
     /// What is known of a foreign issuer's keys.
     JwksState = "state" {
         /// The last fetch brought them.
@@ -104,6 +136,30 @@ labels! {
         /// The last fetch failed, or none ended since the start; older keys are used.
         Stale = "stale",
         /// None that may be used: its tokens are refused with 503.
+        Missing = "missing",
+    }
+
+    /// What became of an order for a certificate.
+    AcmeOutcome = "outcome" {
+        /// It is there.
+        Issued = "issued",
+        /// The authority said no, or issued what cannot be used: somebody has to act.
+        Refused = "refused",
+        /// The authority has had too many requests.
+        Limited = "limited",
+        /// The authority did not answer, or not in time.
+        Unreachable = "unreachable",
+        /// The database did not, or another replica took over.
+        Store = "store",
+    }
+
+    /// How it stands with a certificate that is ordered by itself.
+    AcmeState = "state" {
+        /// It is shown, and has time to go.
+        Current = "current",
+        /// It is shown, and another one is overdue.
+        Due = "due",
+        /// There is none: handshakes for its host fail.
         Missing = "missing",
     }
 
@@ -191,7 +247,9 @@ mod tests {
         assert_indexes_match::<EarlyRefusal>();
         assert_indexes_match::<CheckMode>();
         assert_indexes_match::<CheckVerdict>();
+        assert_indexes_match::<StreamEnd>();
         assert_indexes_match::<RepublicationCause>();
+        assert_indexes_match::<FeedGap>();
         assert_indexes_match::<JwksState>();
         assert_indexes_match::<MailResult>();
         assert_indexes_match::<ConfigReload>();

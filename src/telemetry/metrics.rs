@@ -16,10 +16,15 @@ use prometheus::{
 };
 use tracing_appender::non_blocking::ErrorCounter;
 
+use super::acme::AcmeFamilies;
 use super::configuration::ConfigurationFamilies;
 use super::labels::{
-    CheckMode, CheckVerdict, ConfigReload, EarlyRefusal, JwksState, Label, Log, MailResult, Outcome, RepublicationCause,
+    AcmeOutcome, AcmeState, CheckMode, CheckVerdict, ConfigReload, EarlyRefusal, FeedGap, JwksState, Label, Log, MailResult,
+    Outcome, RepublicationCause, StreamEnd,
 };
+use super::mirror::MirrorFamilies;
+pub use super::mirror::MirrorState;
+use super::streams::StreamFamilies;
 use super::upstreams::{ServerMetrics, UpstreamFamilies};
 use crate::reason::Reason;
 
@@ -44,6 +49,7 @@ pub struct Metrics {
     request_duration: Histogram,
     in_flight: IntGauge,
     connections_open: IntGauge,
+    streams: StreamFamilies,
     denials: Counters<Reason>,
     refused_before_routing: Counters<EarlyRefusal>,
     upstream_duration: HistogramVec,
@@ -53,12 +59,14 @@ pub struct Metrics {
     redis_duration: Histogram,
     republications: Counters<RepublicationCause>,
     pending_publications: IntGauge,
+    mirror: MirrorFamilies,
     hashing_queue: IntGauge,
     hashing_duration: Histogram,
     mail: Counters<MailResult>,
     mail_waiting: IntGauge,
     configuration: ConfigurationFamilies,
     jwks: JwksGauges,
+    acme: AcmeFamilies,
     panics: IntCounter,
     log_lines_lost: Counters<Log>,
     lost: [OnceLock<ErrorCounter>; 2],
@@ -139,6 +147,7 @@ impl Metrics {
             ),
             in_flight: declare.gauge("portcullis_requests_in_flight", "Requests being served."),
             connections_open: declare.gauge("portcullis_connections_open", "Client connections open."),
+            streams: StreamFamilies::new(&declare),
             denials: declare.closed("portcullis_denials_total", "Requests refused or failed by the gateway, by reason."),
             refused_before_routing: declare.closed(
                 "portcullis_refused_before_routing_total",
@@ -174,6 +183,7 @@ impl Metrics {
                 "portcullis_revocation_pending_publications",
                 "Revocations that are recorded in SQL and not yet in Redis.",
             ),
+            mirror: MirrorFamilies::new(&declare),
             hashing_queue: declare.gauge("portcullis_hashing_queue", "Password hashes waiting for a worker."),
             hashing_duration: declare.histogram(
                 "portcullis_hashing_duration_seconds",
@@ -184,6 +194,7 @@ impl Metrics {
             mail_waiting: declare.gauge("portcullis_mail_waiting", "Letters that no mail server has taken yet."),
             configuration: ConfigurationFamilies::new(&declare),
             jwks: JwksGauges::declare(&declare),
+            acme: AcmeFamilies::new(&declare),
             panics: declare.counter("portcullis_panics_total", "Faults of the gateway's own code that were caught."),
             log_lines_lost: declare
                 .closed("portcullis_log_lines_lost_total", "Log lines dropped because the writer could not keep up, by log."),
@@ -232,6 +243,15 @@ impl Metrics {
         }
     }
 
+    /// An issuer is none any more.
+    pub fn jwks_gone(&self, issuer: &str) {
+        // An error says that it had none.
+        for state in JwksState::ALL {
+            drop(self.jwks.state.remove_label_values(&[issuer, state.word()]));
+        }
+        drop(self.jwks.fetched.remove_label_values(&[issuer]));
+    }
+
     /// A request has begun; it is in flight until the guard is dropped.
     pub fn request_begun(&self) -> Present {
         Present::new(&self.in_flight)
@@ -246,6 +266,16 @@ impl Metrics {
     /// A client connection was accepted; it is open until the guard is dropped.
     pub fn connection_opened(&self) -> Present {
         Present::new(&self.connections_open)
+    }
+
+    /// So many streams of known callers are open.
+    pub fn streams_open(&self, streams: usize) {
+        self.streams.open.set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+
+    /// A stream was cut off.
+    pub fn stream_killed(&self, why: StreamEnd) {
+        self.streams.killed.of(why).inc();
     }
 
     /// A request has ended after `elapsed`.
@@ -276,6 +306,16 @@ impl Metrics {
     /// So many revocations wait to be published.
     pub fn publications_pending(&self, records: usize) {
         self.pending_publications.set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// Following the feed of revocations had to begin again.
+    pub fn feed_gap(&self, cause: FeedGap) {
+        self.mirror.gaps.of(cause).inc();
+    }
+
+    /// How the mirror of the revoked set is.
+    pub fn mirrored(&self, state: &MirrorState) {
+        self.mirror.show(state);
     }
 
     /// So many password hashes wait for a worker.
@@ -316,6 +356,16 @@ impl Metrics {
     /// So many certificates are older than what their files hold.
     pub fn certificates_are_stale(&self, certificates: usize) {
         self.configuration.certificates_stale.set(i64::try_from(certificates).unwrap_or(i64::MAX));
+    }
+
+    /// An order for a certificate came to an end.
+    pub fn acme_ordered(&self, outcome: AcmeOutcome) {
+        self.acme.orders.of(outcome).inc();
+    }
+
+    /// So many certificates that are ordered by themselves are in this state.
+    pub fn acme_certificates(&self, state: AcmeState, certificates: i64) {
+        self.acme.certificates[state.index()].set(certificates);
     }
 
     /// A panic was caught.
@@ -417,7 +467,7 @@ impl<L: Label> Counters<L> {
         Self { children: L::ALL.iter().map(child).collect(), label: PhantomData }
     }
 
-    fn of(&self, label: L) -> &IntCounter {
+    pub(super) fn of(&self, label: L) -> &IntCounter {
         &self.children[label.index()]
     }
 }

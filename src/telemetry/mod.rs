@@ -4,10 +4,13 @@
 //! decides anything, reads a clock, or can make a request wait: a full queue loses lines and counts them.
 
 pub mod access_log;
+mod acme;
 mod configuration;
 #[cfg(test)]
 mod fixtures;
 pub mod labels;
 pub mod logging;
 pub mod metrics;
+mod mirror;
+mod streams;
 pub mod upstreams;

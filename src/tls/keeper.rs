@@ -174,7 +174,7 @@ impl Keeper {
     }
 
     fn show(&self) {
-        self.certificates.show(self.kept.iter().map(|kept| &kept.pair));
+        self.certificates.show_files(self.kept.iter().map(|kept| kept.pair.clone()).collect());
     }
 }
 

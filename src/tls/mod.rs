@@ -4,6 +4,7 @@
 //! No sockets here and no clock: whoever accepts connections takes a [`ServerConfig`] from [`server_config`], and
 //! whoever looks after the files calls [`Keeper::look`] with the present.
 
+mod challenge;
 mod keeper;
 mod names;
 mod pair;
@@ -19,20 +20,25 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
+pub use challenge::{challenge_config, challenged_host};
 pub use keeper::{CertificateFiles, Event, Keeper, OpenError};
 pub use names::{ClientName, client_names};
 pub use pair::{Pair, PairError};
 pub use resolver::Certificates;
 
+/// What a client that speaks HTTP/2 agrees on (RFC 9113 §3.2).
+pub const HTTP2: &[u8] = b"h2";
 /// The protocols that are spoken above TLS, best first (RFC 7301). A client that offers none of them is refused by the
-/// handshake. Whoever adds `h2` here must hand such connections to an HTTP/2 session.
-const ALPN: &[&[u8]] = &[b"http/1.1"];
+/// handshake.
+const ALPN: &[&[u8]] = &[HTTP2, b"http/1.1"];
 
 /// How listeners speak TLS.
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
     /// Refuse TLS 1.2, too. Older versions are refused in any case.
     pub tls13_only: bool,
+    /// Speak HTTP/2 with clients that do.
+    pub http2: bool,
     /// Whose certificates clients may show; none if they are not asked for one.
     pub clients: Option<ClientCertificates>,
 }
@@ -70,7 +76,8 @@ pub fn server_config(settings: &TlsSettings, certificates: Arc<Certificates>) ->
         None => WebPkiClientVerifier::no_client_auth(),
     };
     let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(certificates);
-    config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+    config.alpn_protocols =
+        ALPN.iter().filter(|&&protocol| settings.http2 || protocol != HTTP2).map(|protocol| protocol.to_vec()).collect();
     if settings.clients.is_some() {
         // A resumed session is not asked for its certificate again: it would outlive the certificate's end.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -101,6 +108,7 @@ mod tests {
     fn client_authorities_that_are_none_are_refused() {
         let settings = |authorities: &[u8]| TlsSettings {
             tls13_only: false,
+            http2: true,
             clients: Some(ClientCertificates { authorities: authorities.to_vec(), required: true }),
         };
         let certificates = Arc::new(Certificates::default());

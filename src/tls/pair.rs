@@ -79,6 +79,12 @@ impl Pair {
         &self.names
     }
 
+    /// The first instant at which clients accept it.
+    #[must_use]
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
     /// The last instant at which clients accept it.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {

@@ -2,16 +2,23 @@
 //! at both ends. Every test has a gateway, an upstream and a directory of its own; none knows a fixed port.
 
 mod access;
+mod acme;
 mod admin;
 mod admin_api;
 mod api_keys;
 mod audit;
 mod compat;
+mod connections;
+mod forward_auth;
+mod grpc;
 mod hashing;
 mod hostile_requests;
+mod http2;
 mod issuers;
 mod lifecycle;
+mod live_streams;
 mod mail;
+mod mirror;
 mod oauth;
 mod openapi;
 mod outages;
@@ -30,3 +37,4 @@ mod upgrade;
 mod upstream_faults;
 mod upstreams;
 mod verify;
+mod websockets;

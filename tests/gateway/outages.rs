@@ -3,6 +3,7 @@
 
 mod database;
 mod history;
+mod mirror;
 
 use std::net::SocketAddr;
 

@@ -3,20 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::handshake::server;
+use futures_util::SinkExt;
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
-use tokio_tungstenite::tungstenite::{self, http};
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
+use crate::support::eventually;
 use crate::support::gateway::{Builder, Gateway};
 use crate::support::upstream::{Answer, Step, Upstream};
+use crate::support::websocket::{next, open, websocket_server};
 use crate::support::wire::End;
-use crate::support::{eventually, in_time};
 
 /// Events, a body of unknown length, and one of known length.
 #[tokio::test]
@@ -70,56 +66,8 @@ async fn the_beginning_of_a_request_arrives_before_its_end_is_sent() {
     }
 }
 
-/// A WebSocket server that greets, echoes, and reports the heads of its handshakes.
-async fn websocket_server() -> (SocketAddr, mpsc::UnboundedReceiver<http::HeaderMap>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("a bound socket");
-    let (report, heads) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let report = report.clone();
-            tokio::spawn(async move {
-                let callback = |request: &server::Request, response: server::Response| {
-                    drop(report.send(request.headers().clone()));
-                    Ok(response)
-                };
-                let Ok(mut socket) = accept_hdr_async(stream, callback).await else { return };
-                drop(socket.send(Message::text("welcome")).await);
-                while let Some(Ok(message)) = socket.next().await {
-                    if message.is_text() || message.is_binary() {
-                        drop(socket.send(message).await);
-                    }
-                }
-            });
-        }
-    });
-    (address, heads)
-}
-
 fn with_websockets(servers: &[SocketAddr]) -> Builder {
     Gateway::in_front_of_servers(servers, "").route("path = \"/ws\"\nwebsocket = true")
-}
-
-/// What comes of a WebSocket handshake.
-async fn open(gateway: &Gateway, path: &str, token: &str) -> Result<WebSocketStream<TcpStream>, (u16, String)> {
-    let mut request = format!("ws://{}{path}", gateway.address).into_client_request().expect("a URL");
-    if !token.is_empty() {
-        let value = format!("Bearer {token}").parse().expect("a field value");
-        request.headers_mut().insert(http::header::AUTHORIZATION, value);
-    }
-    let stream = TcpStream::connect(gateway.address).await.expect("the gateway listens");
-    match in_time("a handshake", client_async(request, stream)).await {
-        Ok((socket, _)) => Ok(socket),
-        Err(tungstenite::Error::Http(response)) => {
-            let body = response.body().clone().unwrap_or_default();
-            Err((response.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
-        }
-        Err(other) => panic!("{other}"),
-    }
-}
-
-async fn next(socket: &mut WebSocketStream<TcpStream>) -> Message {
-    in_time("a message", socket.next()).await.expect("a message instead of the end").expect("a message")
 }
 
 #[tokio::test]
@@ -127,7 +75,7 @@ async fn a_websocket_carries_messages_both_ways() {
     let (server, mut heads) = websocket_server().await;
     let gateway = with_websockets(&[server]).start().await;
     let ada = gateway.registered("ada").await;
-    let mut socket = open(&gateway, "/ws/chat", &ada.access_token).await.expect("a signed-in user may open it");
+    let mut socket = open(gateway.address, "/ws/chat", &ada.access_token).await.expect("a signed-in user may open it");
     let head = heads.recv().await.expect("the server saw the handshake");
     assert_eq!(head.get("x-auth-username").expect("it is told who calls"), "ada");
     assert!(!head.contains_key("authorization"), "the token stays at the gateway");
@@ -150,11 +98,33 @@ async fn a_websocket_needs_a_token_like_any_other_request() {
     leaving.log_out().await;
     for (token, code) in [("", "missing_token"), ("bm8.dG9r.ZW4", "bad_token"), (leaving.access_token.as_str(), "revoked_token")]
     {
-        let (status, body) = open(&gateway, "/ws", token).await.expect_err("nobody knows them");
+        let (status, body) = open(gateway.address, "/ws", token).await.expect_err("nobody knows them");
         assert!(status == 401 && body.contains(code), "{status} {body}");
     }
     assert!(heads.try_recv().is_err(), "the server saw a handshake");
-    open(&gateway, "/ws", &staying.access_token).await.expect("she is signed in");
+    open(gateway.address, "/ws", &staying.access_token).await.expect("she is signed in");
+}
+
+/// They had been ended as they began, where the upstream's answer was there before pingora first looked.
+#[tokio::test]
+async fn a_websocket_whose_upstream_is_quick_does_not_end_as_it_begins() {
+    let head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nwelcome";
+    let upstream = Upstream::answering(move |_| Answer::steps([Step::Send(head.into()), Step::Hang])).await;
+    let route = "path = \"/ws\"\naccess = \"public\"\nwebsocket = true";
+    let gateway = Gateway::in_front_of(&upstream).route(route).set("server.websocket_idle_timeout=300ms").start().await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = gateway.connect().await;
+        client.send("GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(client.head().await.expect("a response").word(1), "101");
+        assert_eq!(client.rest().await, b"welcome");
+    }
+    // Each ended because it was silent, and for no other reason.
+    let forwarded = gateway.metric("portcullis_requests_total{outcome=\"forwarded\",route=\"/ws\"}").await;
+    assert_eq!(forwarded, None, "of a hundred");
 }
 
 /// Not even if the upstream would like to.
@@ -166,11 +136,11 @@ async fn a_route_that_does_not_say_so_carries_no_websocket() {
     })
     .await;
     let gateway = with_websockets(&[eager.address]).start().await;
-    let (status, _) = open(&gateway, "/public/calm", "").await.expect_err("it is an ordinary request there");
+    let (status, _) = open(gateway.address, "/public/calm", "").await.expect_err("it is an ordinary request there");
     assert_eq!(status, 200);
     let arrived = eager.requests("/public/calm");
     assert_eq!((arrived[0].head.one("upgrade"), arrived[0].head.one("connection")), (None, None));
-    let (status, body) = open(&gateway, "/public/eager", "").await.expect_err("nobody asked the upstream for it");
+    let (status, body) = open(gateway.address, "/public/eager", "").await.expect_err("nobody asked the upstream for it");
     assert!(status == 502 && body.contains("upstream_invalid"), "{status} {body}");
 }
 
@@ -181,7 +151,7 @@ async fn a_websocket_that_is_silent_for_too_long_ends_without_a_word_of_http() {
     let upstream = Upstream::answering(move |_| Answer::steps([Step::Send(head.into()), Step::Hang])).await;
     let gateway = Gateway::in_front_of(&upstream)
         .route("path = \"/ws\"\naccess = \"public\"\nwebsocket = true")
-        .set("server.body_timeout=300ms")
+        .set("server.websocket_idle_timeout=300ms")
         .start()
         .await;
     let mut client = gateway.connect().await;

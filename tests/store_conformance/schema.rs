@@ -34,7 +34,12 @@ fn client() -> Client {
 }
 
 /// What is left then, in an order that foreign keys allow.
-const BEFORE_EVERYTHING: [&str; 6] = [
+const BEFORE_EVERYTHING: [&str; 11] = [
+    "DROP TABLE acme_accounts",
+    "DROP TABLE acme_certificates",
+    "DROP TABLE acme_orders",
+    "DROP TABLE acme_leases",
+    "DROP TABLE acme_challenges",
     "DROP TABLE refresh_tokens",
     "DROP TABLE sessions",
     "DROP TABLE user_roles",

@@ -119,7 +119,7 @@ fn unknown(error: AuthenticateError) -> Option<Reason> {
         .then(|| error.reason())
 }
 
-fn active(Caller { principal, token }: &Caller, audience: &str) -> IntrospectionBody {
+fn active(Caller { principal, token, .. }: &Caller, audience: &str) -> IntrospectionBody {
     IntrospectionBody {
         active: true,
         scope: (!principal.scopes.is_empty()).then(|| principal.scopes.join(" ")),

@@ -28,7 +28,7 @@ use crate::identity::machine_secret::{MachineSecret, SecretKind};
 use crate::identity::one_time_token::TokenHash;
 use crate::identity::session::SessionId;
 use crate::identity::user::User;
-use crate::identity::{Caller, Credential, Principal, TokenFacts};
+use crate::identity::{Caller, Credential, Kept, Principal, TokenFacts};
 use crate::revocation::verdict::Verdict;
 use crate::store::{ApiKey, ApiKeys, RevokedBy, StoreError, Users};
 
@@ -184,7 +184,7 @@ impl ApiKeyReader {
             auth_time: key.created_at,
             credential: Credential::ApiKey,
         };
-        Caller { principal, token }
+        Caller { principal, token, kept: Kept::default() }
     }
 }
 

@@ -55,6 +55,10 @@ impl ForeignReader {
         Self { issuers, verified }
     }
 
+    pub(super) fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.issuers.is_empty()
     }

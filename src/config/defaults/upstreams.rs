@@ -1,6 +1,6 @@
 //! The defaults of what is under `[upstreams.NAME]`.
 
-use crate::config::file::{Balance, Breaker, Ejection, Health, Upstream};
+use crate::config::file::{Balance, Breaker, Ejection, Health, Upstream, UpstreamHttp, UpstreamHttp2};
 
 impl Default for Upstream {
     fn default() -> Self {
@@ -9,6 +9,8 @@ impl Default for Upstream {
             weights: Vec::new(),
             balance: Balance::RoundRobin,
             hash_by: "client".to_owned(),
+            http: UpstreamHttp::Auto,
+            http2: None,
             tls: None,
             connect_timeout: "3s".into(),
             read_timeout: "60s".into(),
@@ -20,6 +22,12 @@ impl Default for Upstream {
             ejection: Ejection::default(),
             breaker: Breaker::default(),
         }
+    }
+}
+
+impl Default for UpstreamHttp2 {
+    fn default() -> Self {
+        Self { streams: 100, ping_interval: None }
     }
 }
 

@@ -5,9 +5,64 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::SigningAlgorithm;
 use crate::config::secret::SecretText;
 use crate::config::units::DurationText;
+use crate::identity::public_keys::VerificationAlgorithm;
+
+/// JWS algorithms that are verified (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum IssuerAlgorithm {
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// ECDSA on P-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// ECDSA on P-384.
+    #[serde(rename = "ES384")]
+    Es384,
+    /// RSA PKCS#1 v1.5 with SHA-256.
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// RSA PKCS#1 v1.5 with SHA-384.
+    #[serde(rename = "RS384")]
+    Rs384,
+    /// RSA PKCS#1 v1.5 with SHA-512.
+    #[serde(rename = "RS512")]
+    Rs512,
+    /// RSA PSS with SHA-256.
+    #[serde(rename = "PS256")]
+    Ps256,
+    /// RSA PSS with SHA-384.
+    #[serde(rename = "PS384")]
+    Ps384,
+    /// RSA PSS with SHA-512.
+    #[serde(rename = "PS512")]
+    Ps512,
+    /// HMAC, with a secret.
+    #[serde(rename = "HS256")]
+    Hs256,
+}
+
+impl IssuerAlgorithm {
+    /// What it stands for.
+    #[must_use]
+    pub const fn meant(self) -> VerificationAlgorithm {
+        match self {
+            Self::EdDsa => VerificationAlgorithm::EdDsa,
+            Self::Es256 => VerificationAlgorithm::Es256,
+            Self::Es384 => VerificationAlgorithm::Es384,
+            Self::Rs256 => VerificationAlgorithm::Rs256,
+            Self::Rs384 => VerificationAlgorithm::Rs384,
+            Self::Rs512 => VerificationAlgorithm::Rs512,
+            Self::Ps256 => VerificationAlgorithm::Ps256,
+            Self::Ps384 => VerificationAlgorithm::Ps384,
+            Self::Ps512 => VerificationAlgorithm::Ps512,
+            Self::Hs256 => VerificationAlgorithm::Hs256,
+        }
+    }
+}
 
 /// Another issuer whose tokens are accepted.
 #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
@@ -29,7 +84,7 @@ pub struct Issuer {
     /// A file with the certificate authorities of its servers, in PEM; relative to the data directory.
     pub ca: Option<PathBuf>,
     /// Algorithms that are accepted; those of public keys, or HS256 with a secret.
-    pub algorithms: Option<Vec<SigningAlgorithm>>,
+    pub algorithms: Option<Vec<IssuerAlgorithm>>,
     /// JOSE `typ` that are accepted; "" for none at all.
     pub token_types: Vec<String>,
     /// How far its clock may differ.

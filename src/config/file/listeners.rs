@@ -55,6 +55,17 @@ pub struct Tls {
     pub clients: Clients,
 }
 
+/// `[server.http2]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http2 {
+    /// Whether clients over TLS may speak it.
+    pub enabled: bool,
+    /// The most requests at once on one connection.
+    #[schemars(range(min = 1, max = 1000))]
+    pub streams: u16,
+}
+
 /// Versions of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]

@@ -21,6 +21,33 @@ pub enum Balance {
     Hash,
 }
 
+/// Which HTTP is spoken to the servers of an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum UpstreamHttp {
+    /// HTTP/2 with `https` servers that offer it (ALPN), otherwise HTTP/1.1.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// Only HTTP/1.1.
+    #[serde(rename = "1.1")]
+    One,
+    /// Only HTTP/2; to `http` servers with prior knowledge ("h2c").
+    #[serde(rename = "2")]
+    Two,
+}
+
+/// `[upstreams.NAME.http2]`
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamHttp2 {
+    /// The most requests at once on one connection; further ones open another.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub streams: u32,
+    /// From one PING to the next; none are sent unless set.
+    pub ping_interval: Option<DurationText>,
+}
+
 /// `[upstreams.NAME.tls]`
 #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -94,21 +94,29 @@ pub(super) fn conditions(check: &mut Check<'_>, path: &Path, file: &written::Mat
     (conditions.weight() != (0, 0)).then(|| Box::new(conditions))
 }
 
-fn cors(check: &mut Check<'_>, path: &Path, file: &written::Cors) -> Cors {
+/// Origins that can be compared with what browsers send.
+pub(super) fn origins(check: &mut Check<'_>, path: &Path, file: &[String]) -> Vec<HeaderValue> {
     let mut listed = Vec::new();
-    let everybody = file.origins.len() == 1 && file.origins[0] == "*";
-    for (index, text) in file.origins.iter().enumerate().filter(|_| !everybody) {
+    for (index, text) in file.iter().enumerate() {
         match origin(text) {
             Ok(origin) => listed.push(origin),
             Err(error) => {
                 let help = match error {
-                    OriginError::Everybody => "list the origins, or write only \"*\" and no credentials",
+                    OriginError::Everybody => {
+                        "list the origins; for all of them, write only \"*\" in `cors`, without credentials"
+                    }
                     OriginError::Form => "write each like \"https://app.example.com\": scheme, host, unusual port",
                 };
-                check.refuse(&path.key("origins").index(index), format!("{text:?} {error}"), help);
+                check.refuse(&path.index(index), format!("{text:?} {error}"), help);
             }
         }
     }
+    listed
+}
+
+fn cors(check: &mut Check<'_>, path: &Path, file: &written::Cors) -> Cors {
+    let everybody = file.origins.len() == 1 && file.origins[0] == "*";
+    let listed = if everybody { Vec::new() } else { origins(check, &path.key("origins"), &file.origins) };
     if file.origins.is_empty() {
         check.refuse(&path.key("origins"), "nobody could call", "list origins, or remove `cors`");
     }

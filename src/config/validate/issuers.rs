@@ -7,13 +7,12 @@ use secrecy::ExposeSecret as _;
 
 use super::{Check, DAY, HOUR, MILLISECOND, SECOND, store};
 use crate::config::Auth;
-use crate::config::file::{SigningAlgorithm, issuers as file};
+use crate::config::file::issuers as file;
 use crate::config::issuers::{Introspection, Issuer, IssuerKeySource};
 use crate::config::place::Path;
 use crate::identity::foreign_token::{ClaimPath, ForeignPolicy, Mapping, Taken};
-use crate::identity::public_keys::PublicKeys;
+use crate::identity::public_keys::{PublicKeys, VerificationAlgorithm};
 use crate::identity::scope::Scope;
-use crate::identity::signing_keys::Algorithm;
 use crate::identity::user::Role;
 
 /// RFC 7518 §3.2: as long as the hash.
@@ -110,7 +109,7 @@ fn keys(check: &mut Check<'_>, path: &Path, file: &file::Issuer) -> Option<Issue
         let jwks = store::secret(check, &at, jwks).expose_secret().to_owned();
         // An empty one was reported: it could not be read.
         if !jwks.is_empty() {
-            let help = "register public keys for signatures: Ed25519, P-256, or RSA of 2048 bits or more";
+            let help = "register public keys for signatures: Ed25519, P-256, P-384, or RSA of 2048 bits or more";
             if let Some((_, left_out @ 1..)) = check.parsed(&at, PublicKeys::parse_usable(&jwks), help) {
                 check.warn(&at, format!("{left_out} of the keys are not used"), help);
             }
@@ -160,22 +159,14 @@ fn url(check: &mut Check<'_>, path: &Path, text: &str) {
     }
 }
 
-fn algorithms(check: &mut Check<'_>, path: &Path, file: &file::Issuer) -> Vec<Algorithm> {
+fn algorithms(check: &mut Check<'_>, path: &Path, file: &file::Issuer) -> Vec<VerificationAlgorithm> {
     let secret = file.secret.is_some();
-    let usual =
-        || if secret { vec![Algorithm::Hs256] } else { Algorithm::ALL.into_iter().filter(|a| *a != Algorithm::Hs256).collect() };
-    let Some(written) = &file.algorithms else { return usual() };
-    let algorithms: Vec<_> = written
-        .iter()
-        .map(|algorithm| match algorithm {
-            SigningAlgorithm::EdDsa => Algorithm::EdDsa,
-            SigningAlgorithm::Es256 => Algorithm::Es256,
-            SigningAlgorithm::Rs256 => Algorithm::Rs256,
-            SigningAlgorithm::Hs256 => Algorithm::Hs256,
-        })
-        .collect();
-    if algorithms.is_empty() || algorithms.iter().any(|algorithm| (*algorithm == Algorithm::Hs256) != secret) {
-        let help = "public keys go with \"EdDSA\", \"ES256\" and \"RS256\", and a `secret` with \"HS256\" alone";
+    let Some(written) = &file.algorithms else {
+        return if secret { vec![VerificationAlgorithm::Hs256] } else { VerificationAlgorithm::PUBLIC.to_vec() };
+    };
+    let algorithms: Vec<_> = written.iter().map(|algorithm| algorithm.meant()).collect();
+    if algorithms.is_empty() || algorithms.iter().any(|algorithm| (*algorithm == VerificationAlgorithm::Hs256) != secret) {
+        let help = "public keys go with all but \"HS256\", and a `secret` with \"HS256\" alone";
         check.refuse(path, "the algorithms are not those of the keys", help);
     }
     algorithms
@@ -282,10 +273,14 @@ fn introspection(check: &mut Check<'_>, path: &Path, file: &file::Introspection)
     }
 }
 
+/// A file that cannot be read makes this issuer one whose servers nobody vouches for, and keeps no other from being heard.
 fn authorities(check: &mut Check<'_>, path: &Path, file: &file::Issuer) -> Option<Vec<u8>> {
     let name = check.data_dir.join(file.ca.as_ref()?);
-    let read = std::fs::read(&name).map_err(|error| format!("cannot read {}: {error}", name.display()));
-    check.parsed(path, read, "name a file with certificates in PEM, or leave it out for the public authorities")
+    Some(std::fs::read(&name).unwrap_or_else(|error| {
+        let help = "its tokens are refused (503) until the file is there and the configuration is read again";
+        check.warn(path, format!("cannot read {}: {error}", name.display()), help);
+        Vec::new()
+    }))
 }
 
 #[cfg(test)]

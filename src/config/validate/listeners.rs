@@ -34,8 +34,8 @@ pub(super) fn listeners(
             check.refuse(&path.key("proxy_protocol"), "no peer is trusted to send a PROXY header", help);
         }
         let needs_tls = listener.protocol != Protocol::Http;
-        if needs_tls && server.tls.certificates.is_empty() {
-            let help = "add a [[server.tls.certificates]] with `certificate` and `key`";
+        if needs_tls && server.tls.certificates.is_empty() && server.acme.hosts.is_empty() {
+            let help = "add a [[server.tls.certificates]] with `certificate` and `key`, or name your hosts in [server.acme]";
             check.refuse(&path.key("protocol"), "there is no certificate to show", help);
         }
         // The schema reports one that is missing.

@@ -2,6 +2,7 @@
 //! collected. A value with a problem is replaced by a harmless one so that the rest can still be checked; a
 //! [`Config`] leaves this module only if nothing refuses it.
 
+mod acme;
 mod auth;
 mod dialects;
 mod filters;

@@ -68,6 +68,11 @@ fn route(check: &mut Check<'_>, path: &Path, file: &file::Route, defaults: &Defa
     if file.websocket && !methods.is_empty() && !methods.contains(&Method::GET) {
         check.refuse(&path.key("websocket"), "no upgrade could pass", "a WebSocket opens with GET: add it to `methods`");
     }
+    let origins = filters::origins(check, &path.key("origins"), &file.origins);
+    if !file.websocket && !file.origins.is_empty() {
+        let help = "they are looked at where a WebSocket is opened: write `websocket = true`, or use `cors` for other requests";
+        check.refuse(&path.key("origins"), "they would never be looked at", help);
+    }
     let body_max = file.body_max.as_ref().map(|size| check.size(&path.key("body_max"), size, 0..=u64::MAX));
     let name = name(check, &path.key("name"), file, &methods);
     let timeouts = timeouts(check, &path.key("timeouts"), &file.timeouts);
@@ -82,6 +87,7 @@ fn route(check: &mut Check<'_>, path: &Path, file: &file::Route, defaults: &Defa
         require,
         pass_token: file.pass_token.unwrap_or(defaults.pass_token),
         websocket: file.websocket,
+        origins: origins.into(),
         body_bytes_max: body_max.unwrap_or(defaults.body_bytes_max),
         timeouts,
         filters,

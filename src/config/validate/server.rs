@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Check, HOUR, MILLISECOND, listeners};
+use super::{Check, DAY, HOUR, MILLISECOND, acme, listeners};
 use crate::config::file::{self, Limits};
 use crate::config::place::Path;
-use crate::config::{Server, cores};
-use crate::limit::RequestLimits;
+use crate::config::{Http2, Server, cores};
+use crate::limit::{ConnectionLimits, RequestLimits};
 
 pub(super) fn server(check: &mut Check<'_>, path: &Path, file: &file::Server) -> Server {
     let mut listen = addresses(check, &path.key("listen"), file);
     let mut listeners: Vec<_> = listen.iter().map(|(address, _)| listeners::plain(*address)).collect();
     listeners.extend(listeners::listeners(check, &path.key("listeners"), file, &mut listen));
     let tls = listeners::tls(check, &path.key("tls"), &file.tls, &listeners);
+    let from_files = tls.iter().flat_map(|tls| tls.certificates.clone()).collect::<Vec<_>>();
+    let acme = acme::acme(check, &path.key("acme"), &file.acme, &listeners, &from_files);
     let admin = admin(check, &path.key("admin"), &file.admin, &listen);
     let positive = MILLISECOND..=HOUR;
     let before_http = path.key("tls").key("handshake_timeout");
@@ -24,20 +26,25 @@ pub(super) fn server(check: &mut Check<'_>, path: &Path, file: &file::Server) ->
     let header_timeout = duration("header_timeout", &file.header_timeout, positive.clone());
     let idle_timeout = duration("idle_timeout", &file.idle_timeout, positive.clone());
     let body_timeout = duration("body_timeout", &file.body_timeout, positive);
+    let websocket_idle_timeout = duration("websocket_idle_timeout", &file.websocket_idle_timeout, MILLISECOND..=DAY * 7);
     let drain_delay = duration("drain_delay", &file.drain_delay, Duration::ZERO..=HOUR);
     let drain_timeout = duration("drain_timeout", &file.drain_timeout, Duration::ZERO..=HOUR);
     Server {
         listeners,
         tls,
+        http2: file.http2.enabled.then(|| Http2 { streams_max: file.http2.streams.into() }),
+        acme,
         handshake_timeout,
         listen: listen.into_iter().map(|(address, _)| address).collect(),
         admin,
         threads: file.threads.map_or_else(cores, usize::from),
         trusted_proxies: trusted_proxies(check, &path.key("trusted_proxies"), &file.trusted_proxies),
         limits: limits(check, &path.key("limits"), &file.limits),
+        connections: ConnectionLimits { total: file.limits.connections, per_address: file.limits.connections_per_address },
         header_timeout,
         idle_timeout,
         body_timeout,
+        websocket_idle_timeout,
         drain_delay,
         drain_timeout,
         watch_config: file.watch_config,

@@ -6,13 +6,17 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Check, MILLISECOND, SECOND};
-use crate::config::file;
+use crate::config::file::{self, RevocationCheck};
 use crate::config::place::Path;
 use crate::config::secret::SecretText;
-use crate::config::{Revocation, Store};
+use crate::config::{Mirror, Revocation, Store};
 
 /// A client waits for the look-up on every request: nobody wants to wait longer than this for a refusal.
 const DEADLINE_MAX: Duration = Duration::from_secs(10);
+/// A mirror is proved several times within its bound; below this, hiccups of a machine would send requests to Redis.
+const STALENESS_MIN: Duration = Duration::from_millis(100);
+/// Nobody who has signed out expects to be let in for longer.
+const STALENESS_MAX: Duration = Duration::from_secs(30);
 
 pub(super) fn store(check: &mut Check<'_>, path: &Path, file: &file::Store) -> Store {
     let at = path.key("url");
@@ -41,8 +45,16 @@ pub(super) fn revocation(check: &mut Check<'_>, path: &Path, file: &file::Revoca
         check.warn(&path.key("deadline"), message, "a Redis that is near answers within a few milliseconds; 50ms is the default");
     }
     prefix(check, &path.key("prefix"), &file.prefix);
+    let mirror = mirror(check, path, file);
     let at = path.key("url");
-    let url = secret(check, &at, file.url.as_ref()?);
+    let Some(url) = &file.url else {
+        if mirror.is_some() {
+            let help = "set revocation.url, or leave `check` out: without a Redis the set is in this process' memory anyway";
+            check.refuse(&path.key("check"), "there is no Redis to mirror", help);
+        }
+        return None;
+    };
+    let url = secret(check, &at, url);
     match scheme(url.expose_secret()) {
         _ if url.expose_secret().is_empty() => {} // Reported already.
         "redis" | "rediss" if has_host(url.expose_secret()) => {}
@@ -52,7 +64,20 @@ pub(super) fn revocation(check: &mut Check<'_>, path: &Path, file: &file::Revoca
             "write it like \"redis://host:6379\", with TLS \"rediss://host:6379\"",
         ),
     }
-    Some(Revocation { url, deadline, prefix: file.prefix.clone() })
+    Some(Revocation { url, deadline, prefix: file.prefix.clone(), mirror })
+}
+
+fn mirror(check: &mut Check<'_>, path: &Path, file: &file::Revocation) -> Option<Mirror> {
+    let at = path.key("max_staleness");
+    let staleness_max = check.duration(&at, &file.max_staleness, STALENESS_MIN..=STALENESS_MAX);
+    if file.check == RevocationCheck::Strict {
+        return None;
+    }
+    if staleness_max > 5 * SECOND {
+        let message = "a token may be accepted for this long after its session was ended on another replica";
+        check.warn(&at, message, "1s is the default; what is older is looked up in Redis, so a short one costs little");
+    }
+    Some(Mirror { staleness_max, records_max: usize::try_from(file.max_records).unwrap_or(usize::MAX) })
 }
 
 fn prefix(check: &mut Check<'_>, path: &Path, prefix: &str) {

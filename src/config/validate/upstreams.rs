@@ -3,6 +3,8 @@
 mod service;
 mod tls;
 
+pub(super) use tls::authorities;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -32,11 +34,14 @@ fn upstream(check: &mut Check<'_>, path: &Path, name: &str, file: &file::Upstrea
     let tls = file.tls.as_ref().map(|written| tls::tls(check, &path.key("tls"), written));
     let health = file.health.as_ref().map(|written| service::health(check, &path.key("health"), written));
     let ejection = service::ejection(check, &path.key("ejection"), &file.ejection);
+    let http2 = service::http2(check, path, file, servers.iter().any(|server| server.tls_name.is_some()));
     let mut duration = |key: &str, text, most| check.duration(&path.key(key), text, MILLISECOND..=most);
     Upstream {
         name: Arc::from(name),
         servers,
         balance,
+        http: file.http,
+        http2,
         tls,
         connect_timeout: duration("connect_timeout", &file.connect_timeout, CONNECT_MAX),
         read_timeout: duration("read_timeout", &file.read_timeout, 24 * HOUR),

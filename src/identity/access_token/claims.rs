@@ -13,7 +13,7 @@ use crate::identity::jose::{Audience, Others, present};
 use crate::identity::scope::Scope;
 use crate::identity::session::SessionId;
 use crate::identity::user::Role;
-use crate::identity::{Caller, Credential, Principal, TokenFacts};
+use crate::identity::{Caller, Credential, Kept, Principal, TokenFacts};
 
 /// Revocation keys are made from it.
 pub(in crate::identity) const JTI_BYTES_MAX: usize = 128;
@@ -155,7 +155,7 @@ impl Read {
             auth_time: instant(self.auth_time)?,
             credential,
         };
-        Ok(Caller { principal, token })
+        Ok(Caller { principal, token, kept: Kept::default() })
     }
 }
 

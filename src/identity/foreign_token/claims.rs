@@ -12,7 +12,7 @@ use crate::identity::access_token::{JTI_BYTES_MAX, SUBJECT_BYTES_MAX, TOKEN_BYTE
 use crate::identity::scope::Scope;
 use crate::identity::session::SessionId;
 use crate::identity::user::Role;
-use crate::identity::{Caller, Credential, Principal, TokenFacts};
+use crate::identity::{Caller, Credential, Kept, Principal, TokenFacts};
 
 /// A claim, by the names that lead to it: `realm_access.roles`. A name that has dots itself is found, too, if the whole
 /// path is the name of one claim: `https://example.com/roles`.
@@ -122,7 +122,7 @@ pub(super) fn caller(
         // Whoever may write any address into a profile must not become its owner for an upstream.
         Some(_) => None,
     };
-    let jti = jti(claims, source)?;
+    let jti = revocation_id(claims, source, policy)?;
     let session = session(claims, policy, &jti)?;
     let token = TokenFacts {
         issuer: Arc::clone(&policy.issuer),
@@ -146,7 +146,7 @@ pub(super) fn caller(
         auth_time: times.auth_time,
         credential: Credential::Foreign,
     };
-    Ok(Caller { principal, token })
+    Ok(Caller { principal, token, kept: Kept::default() })
 }
 
 fn sorted(words: impl Iterator<Item = Box<str>>) -> Box<[Box<str>]> {
@@ -210,21 +210,30 @@ impl Times {
     }
 }
 
-/// What the token is revoked by: its `jti`, or else a hash of what only this token says.
-fn jti(claims: &Map<String, Value>, source: Source<'_>) -> Result<Box<str>, TokenError> {
-    let unique = match (claims.get("jti"), source) {
-        (Some(Value::String(jti)), _) if printable(jti, JTI_BYTES_MAX) => return Ok(jti.as_str().into()),
+/// What the token is revoked by, in hexadecimal: SHA-256 of its issuer, a zero byte and its `jti`, so that no issuer can give
+/// a token the id of another's; without `jti`, SHA-256 of the bytes under its signature. Never its text: some signatures can
+/// be written in a second way.
+fn revocation_id(claims: &Map<String, Value>, source: Source<'_>, policy: &ForeignPolicy) -> Result<Box<str>, TokenError> {
+    let hash = match (claims.get("jti"), source) {
+        (Some(Value::String(jti)), _) if printable(jti, JTI_BYTES_MAX) => digest(&format!("{}\0{jti}", policy.issuer)),
         (Some(_), _) => return Err(TokenError::Claims),
-        (None, Source::Signed(text) | Source::Introspected(text)) => text,
+        (None, Source::Signed(signed)) => digest(signed),
+        (None, Source::Introspected(token)) => digest(without_signature(token)),
     };
-    Ok(digest(unique)
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a text cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-        .into())
+    let text = hash.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    Ok(text.into())
+}
+
+/// What looks like a JWT, without its signature; anything else is all there is.
+fn without_signature(token: &str) -> &str {
+    match token.rsplit_once('.') {
+        Some((signed, _)) if signed.matches('.').count() == 1 => signed,
+        _ => token,
+    }
 }
 
 /// The session's id here: a UUID (RFC 9562 §5.8) that follows from issuer and `sid`, or from the token where there is no

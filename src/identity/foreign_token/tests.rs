@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::identity::Credential;
-use crate::identity::signing_keys::KeyRing;
+use crate::identity::signing_keys::{Algorithm, KeyRing};
 
 const NOW: i64 = 1_800_000_100;
 const HEADER: &str = r#"{"alg":"EdDSA","kid":"EdDSA","typ":"at+jwt"}"#;
@@ -58,7 +58,7 @@ fn policy() -> ForeignPolicy {
     ForeignPolicy {
         issuer: "https://id.example".into(),
         audiences: vec!["api".into()],
-        algorithms: vec![Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256],
+        algorithms: VerificationAlgorithm::PUBLIC.to_vec(),
         types: vec!["at+jwt".into()],
         skew: Duration::from_secs(5),
         life_max: Duration::from_secs(900),
@@ -114,7 +114,9 @@ fn a_genuine_token_becomes_a_caller_with_what_the_mapping_takes() {
     assert_eq!((principal.username.as_deref(), principal.email.as_deref()), (Some("Ada"), Some("ada@id.example")));
     assert_eq!((principal.roles.concat(), principal.scopes.concat()), ("corp:billing".to_owned(), "read".to_owned()));
     assert_eq!((principal.credential, principal.auth_time), (Credential::Foreign, at(1_800_000_000)));
-    assert_eq!((&*caller.token.jti, caller.token.session), ("j1", principal.session));
+    // printf 'https://id.example\0j1' | sha256sum
+    let id = "e5fdc5ab2f1ebbde0515e1d68625fac31d806aa39c5770e67067c05b93560dad";
+    assert_eq!((&*caller.token.jti, caller.token.session), (id, principal.session));
     for (kid, algorithm) in [("ES256", "ES256"), ("RS256", "RS256")] {
         let header = format!(r#"{{"alg":"{algorithm}","kid":"{kid}","typ":"application/AT+JWT","x5t":"ignored"}}"#);
         assert_eq!(check(&signed_by(&RINGS[0], kid, &header, PAYLOAD)), Ok(()), "{kid}");
@@ -167,7 +169,7 @@ fn a_public_key_is_no_secret_and_a_secret_no_public_key() {
     assert_eq!(check(&mac(jwks(&RINGS[0]).as_bytes(), header)), Err(TokenError::Algorithm));
     let secret = [7; 32];
     let keys = IssuerKeys::secret(secret.to_vec().into()).expect("long enough");
-    let policy = ForeignPolicy { algorithms: vec![Algorithm::Hs256], ..policy() };
+    let policy = ForeignPolicy { algorithms: vec![VerificationAlgorithm::Hs256], ..policy() };
     let check = |token: &str| verify(token, &keys, &policy, at(NOW)).map(drop);
     assert_eq!(check(&mac(&secret, header)), Ok(()));
     assert_eq!(check(&mac(&[8; 32], header)), Err(TokenError::Signature));
@@ -186,7 +188,7 @@ fn a_token_signed_with_another_issuers_key_is_refused() {
 
 #[test]
 fn only_the_algorithms_of_the_policy_are_accepted() {
-    let policy = ForeignPolicy { algorithms: vec![Algorithm::Es256], ..policy() };
+    let policy = ForeignPolicy { algorithms: vec![VerificationAlgorithm::Es256], ..policy() };
     let refused = verify(&signed(HEADER, PAYLOAD), &keys(), &policy, at(NOW)).map(drop);
     assert_eq!(refused, Err(TokenError::Algorithm));
 }
@@ -262,6 +264,86 @@ fn what_is_not_there_is_not_made_up() {
     assert_ne!(without.token.jti, other.token.jti);
     let alone = |jti: &str| read(&claims(r#""sid":"s1","jti":"j1""#, &format!(r#""jti":"{jti}""#))).token.session;
     assert_ne!(alone("j1"), alone("j2"));
+}
+
+#[test]
+fn a_token_is_revoked_by_what_only_its_issuer_can_say_of_it_and_never_by_its_text() {
+    let id = |claims: &str, token: &str, policy: &ForeignPolicy| {
+        let claims = json::object(claims.as_bytes()).expect("an object");
+        claims::caller(&claims, Source::Introspected(token), policy, at(NOW)).expect("good").token.jti
+    };
+    let answer = |jti: &str| format!(r#"{{"aud":"api","sub":"ada","exp":1800000900{jti}}}"#);
+    let (named, unnamed) = (answer(r#","jti":"j1""#), answer(""));
+    let other = ForeignPolicy { issuer: "https://other.example".into(), ..policy() };
+    assert_eq!(id(&named, "a", &policy()), id(&named, "b", &policy()), "the text does not matter where there is an id");
+    assert_ne!(id(&named, "a", &policy()), id(&named, "a", &other), "no issuer has the ids of another");
+    assert_ne!(id(&unnamed, "a", &policy()), id(&unnamed, "b", &policy()));
+    // (r, s) and (r, n - s) are both good signatures of ECDSA.
+    assert_eq!(id(&unnamed, "h.p.s1", &policy()), id(&unnamed, "h.p.s2", &policy()));
+    let signed = signed(HEADER, &self::claims(r#","jti":"j1""#, ""));
+    let (covered, _) = signed.rsplit_once('.').expect("a signature");
+    let hash: String = digest(covered).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(*check_at(&signed, NOW).expect("genuine").token.jti, *hash);
+    assert_eq!(*id(&unnamed, &signed, &policy()), *hash);
+}
+
+#[test]
+fn every_algorithm_that_issuers_use_verifies_and_only_with_a_key_that_is_for_it() {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::rsa::{KeySize, PublicKeyComponents};
+    use aws_lc_rs::signature::{
+        ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
+        RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaKeyPair,
+    };
+    let random = SystemRandom::new();
+    let (rsa, ec) = (RsaKeyPair::generate(KeySize::Rsa2048), EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING));
+    let (rsa, ec) = (rsa.expect("generated"), ec.expect("generated"));
+    let PublicKeyComponents::<Vec<u8>> { n, e } = rsa.public_key().into();
+    let (x, y) = ec.public_key().as_ref()[1..].split_at(48);
+    let rsa_jwk = json!({"kty": "RSA", "n": base64(n), "e": base64(e)});
+    let ec_jwk = json!({"kty": "EC", "crv": "P-384", "x": base64(x), "y": base64(y)});
+    let message = |alg: &str| format!("{}.{}", base64(format!(r#"{{"alg":"{alg}","typ":"at+jwt"}}"#)), base64(PAYLOAD));
+    let by_rsa = |alg: &str, padding| {
+        let (message, mut signature) = (message(alg), vec![0; rsa.public_modulus_len()]);
+        rsa.sign(padding, &random, message.as_bytes(), &mut signature).expect("signed");
+        (alg.to_owned(), format!("{message}.{}", base64(signature)))
+    };
+    let by_ec = message("ES384");
+    let by_ec = format!("{by_ec}.{}", base64(ec.sign(&random, by_ec.as_bytes()).expect("signed")));
+    let tokens = [
+        by_rsa("RS256", &RSA_PKCS1_SHA256),
+        by_rsa("RS384", &RSA_PKCS1_SHA384),
+        by_rsa("RS512", &RSA_PKCS1_SHA512),
+        by_rsa("PS256", &RSA_PSS_SHA256),
+        by_rsa("PS384", &RSA_PSS_SHA384),
+        by_rsa("PS512", &RSA_PSS_SHA512),
+        ("ES384".to_owned(), by_ec),
+    ];
+    let verified = |jwk: &Value, token: &str, accepted: &[VerificationAlgorithm]| {
+        let keys = IssuerKeys::Public(PublicKeys::parse_usable(&jwk.to_string()).expect("a good key").0);
+        verify(token, &keys, &ForeignPolicy { algorithms: accepted.to_vec(), ..policy() }, at(NOW)).map(drop)
+    };
+    for (alg, token) in &tokens {
+        let (own, other) = if alg == "ES384" { (&ec_jwk, &rsa_jwk) } else { (&rsa_jwk, &ec_jwk) };
+        assert_eq!(verified(own, token, &VerificationAlgorithm::PUBLIC), Ok(()), "{alg}");
+        assert_eq!(verified(other, token, &VerificationAlgorithm::PUBLIC), Err(TokenError::Algorithm), "{alg}");
+        let others: Vec<_> = VerificationAlgorithm::PUBLIC.into_iter().filter(|accepted| accepted.name() != alg).collect();
+        assert_eq!(verified(own, token, &others), Err(TokenError::Algorithm), "{alg} is not accepted");
+        for (named, _) in &tokens {
+            let mut jwk = own.clone();
+            jwk["alg"] = json!(named);
+            match PublicKeys::parse_usable(&jwk.to_string()) {
+                Err(_) => assert_ne!(named == "ES384", alg == "ES384", "{named} {alg}"),
+                Ok(_) if named == alg => assert_eq!(verified(&jwk, token, &VerificationAlgorithm::PUBLIC), Ok(())),
+                Ok(_) => assert_eq!(verified(&jwk, token, &VerificationAlgorithm::PUBLIC), Err(TokenError::Algorithm)),
+            }
+        }
+        // The signature of one algorithm under the name of another.
+        let (_, rest) = token.split_once('.').expect("three parts");
+        let renamed = if alg == "PS256" { "RS256" } else { "PS256" };
+        let renamed = format!("{}.{rest}", base64(format!(r#"{{"alg":"{renamed}","typ":"at+jwt"}}"#)));
+        assert!(verified(own, &renamed, &VerificationAlgorithm::PUBLIC).is_err(), "{alg}");
+    }
 }
 
 #[test]

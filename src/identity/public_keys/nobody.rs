@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use aws_lc_rs::signature::ParsedPublicKey;
+
 use super::{PublicKey, PublicKeys};
 
 /// One for each algorithm that clients may sign with.
@@ -32,6 +34,6 @@ const RSA: &str = concat!(
 );
 
 /// Nobody's key for this algorithm; none for one that no client's key has.
-pub(super) fn key(algorithm: &str) -> Option<&'static PublicKey> {
-    KEYS.iter().find(|key| key.algorithm.name() == algorithm)
+pub(super) fn key(algorithm: &str) -> Option<&'static ParsedPublicKey> {
+    KEYS.iter().find_map(|key| key.with(algorithm))
 }

@@ -18,6 +18,18 @@ fn key() -> RefreshKey {
     RefreshKey::new(&[7; 32])
 }
 
+#[test]
+fn a_derived_key_is_hkdf_s_and_another_one_for_every_purpose() {
+    use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
+    let mut expected = [0; 32];
+    let expand = Prk::new_less_safe(HKDF_SHA256, &[7; 32]);
+    let expanded = expand.expand(&[b"sealing"], HKDF_SHA256).expect("one block");
+    expanded.fill(&mut expected).expect("one block");
+    assert_eq!(key().derived(b"sealing"), expected);
+    assert_ne!(key().derived(b"sealing v2"), expected);
+    assert_ne!(RefreshKey::new(&[8; 32]).derived(b"sealing"), expected);
+}
+
 /// A session whose current generation was issued at [`start`].
 fn session(generation: u32) -> Session {
     Session {

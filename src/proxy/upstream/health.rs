@@ -13,8 +13,9 @@ use pingora::prelude::*;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::Upstream;
+use super::protocol;
 use super::server::Server;
-use super::settings::{HealthSettings, ServerSettings, UpstreamSettings};
+use super::settings::{HealthSettings, ServerSettings, UpstreamHttp2, UpstreamSettings};
 use super::tls::PeerTls;
 use crate::proxy::outcome::told;
 
@@ -24,11 +25,16 @@ pub(super) struct Checks(Box<[Box<dyn HealthCheck + Send + Sync>]>);
 impl Checks {
     pub(super) fn new(of: &UpstreamSettings, tls: &PeerTls) -> Self {
         let Some(health) = &of.health else { return Self(Box::default()) };
-        Self(of.servers.iter().map(|server| check(health, server, tls)).collect())
+        Self(of.servers.iter().map(|server| check(health, server, tls, of.http2.as_ref())).collect())
     }
 }
 
-fn check(health: &HealthSettings, server: &ServerSettings, tls: &PeerTls) -> Box<dyn HealthCheck + Send + Sync> {
+fn check(
+    health: &HealthSettings,
+    server: &ServerSettings,
+    tls: &PeerTls,
+    http2: Option<&UpstreamHttp2>,
+) -> Box<dyn HealthCheck + Send + Sync> {
     let Some(path) = &health.path else {
         let mut check = TcpHealthCheck::new();
         check.peer_template.options.connection_timeout = Some(health.timeout);
@@ -39,6 +45,11 @@ fn check(health: &HealthSettings, server: &ServerSettings, tls: &PeerTls) -> Box
     let mut check = HttpHealthCheck::new(name, https);
     let mut request = RequestHeader::build("GET", path.as_bytes(), Some(2)).expect("a path was checked with the configuration");
     let authority = authority(name, server.port, https);
+    if http2.is_some_and(|http2| http2.only) && !https {
+        // `:scheme`, which pingora would write as that of TLS.
+        let uri = http::Uri::builder().scheme("http").authority(&*authority).path_and_query(path).build();
+        request.set_uri(uri.expect("names of servers and paths were checked with the configuration"));
+    }
     request.insert_header("Host", authority).expect("names of servers are visible ASCII");
     request.insert_header("User-Agent", "portcullis-health-check").expect("a literal without control characters");
     check.req = request;
@@ -47,6 +58,7 @@ fn check(health: &HealthSettings, server: &ServerSettings, tls: &PeerTls) -> Box
     if https {
         tls.apply(&mut peer);
     }
+    protocol::apply(http2, &mut peer);
     peer.options.connection_timeout = Some(health.timeout);
     peer.options.total_connection_timeout = Some(health.timeout);
     peer.options.read_timeout = Some(health.timeout);

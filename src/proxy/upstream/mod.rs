@@ -11,6 +11,7 @@ mod ejection;
 mod fleet;
 mod health;
 mod limits;
+mod protocol;
 mod resolve;
 mod server;
 mod settings;
@@ -31,7 +32,9 @@ pub(super) use fleet::Key;
 pub(super) use limits::Place;
 pub use resolve::{Resolve, SystemResolver};
 pub(super) use server::{Served, Server};
-pub use settings::{Balance, EjectionSettings, HashBy, HealthSettings, ServerSettings, UpstreamSettings, UpstreamTls};
+pub use settings::{
+    Balance, EjectionSettings, HashBy, HealthSettings, ServerSettings, UpstreamHttp2, UpstreamSettings, UpstreamTls,
+};
 
 use crate::clock::Clock;
 use crate::policy::route::Timeouts;
@@ -72,6 +75,7 @@ pub struct Upstreams {
 
 /// What a choice depends on.
 pub(super) struct Wanted<'a> {
+    /// Whether it may become a WebSocket. Over HTTP/2 there are none: it goes over HTTP/1.1.
     pub(super) websocket: bool,
     pub(super) timeouts: Option<&'a Timeouts>,
     pub(super) key: Key<'a>,
@@ -182,6 +186,11 @@ impl Upstream {
         let server = fleet.choose(turn, wanted.key, troubled, wanted.avoid).ok_or(none)?;
         let served = (fleet.servers.len() > 1).then(|| Served::by(server));
         Ok((server.peer(wanted.websocket, wanted.timeouts), served))
+    }
+
+    /// Whether its servers may be spoken to over HTTP/2.
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.settings.http2.is_some()
     }
 
     /// What requests are hashed by, if they are.

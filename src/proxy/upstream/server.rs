@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
+use super::protocol;
 use super::settings::{ServerSettings, UpstreamSettings};
 use super::tls::PeerTls;
 use crate::policy::route::Timeouts;
@@ -44,6 +45,7 @@ impl Server {
             tls.apply(&mut websocket);
         }
         let mut plain = websocket.clone();
+        protocol::apply(of.http2.as_ref(), &mut plain);
         plain.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         Self {
             address,

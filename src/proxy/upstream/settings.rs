@@ -15,6 +15,8 @@ pub struct UpstreamSettings {
     pub servers: Vec<ServerSettings>,
     /// Which server gets a request.
     pub balance: Balance,
+    /// How HTTP/2 is spoken to its servers; none if it is not.
+    pub http2: Option<UpstreamHttp2>,
     /// For `https` servers: whom to believe, and who the gateway is.
     pub tls: UpstreamTls,
     /// TCP and TLS connection.
@@ -50,6 +52,17 @@ pub struct ServerSettings {
     pub tls_name: Option<String>,
     /// Its share of the traffic, in proportion to the others'; each address of a name has it. At least 1.
     pub weight: u16,
+}
+
+/// How HTTP/2 is spoken to servers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpstreamHttp2 {
+    /// Whether it is all that is spoken, also without TLS; otherwise to `https` servers that offer it.
+    pub only: bool,
+    /// The most requests at once on one connection. At least 1.
+    pub streams: u32,
+    /// From one PING to the next; none for no PINGs.
+    pub ping_interval: Option<Duration>,
 }
 
 /// Which server gets a request.

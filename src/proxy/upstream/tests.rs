@@ -22,6 +22,7 @@ fn settings(hosts: &[&str]) -> UpstreamSettings {
         name: "app".into(),
         servers: hosts.iter().map(server).collect(),
         balance: Balance::RoundRobin,
+        http2: None,
         tls: UpstreamTls::default(),
         connect_timeout: SECOND,
         read_timeout: SECOND,

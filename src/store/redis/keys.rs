@@ -5,6 +5,7 @@
 //! | `revoked_jti:<jti>` | anything | one access token |
 //! | `revoked_sid:<sid>` | anything | every access token of a session |
 //! | `revoked_before:<first 32 hex digits of SHA-256 of iss>:<sub>` | unix milliseconds | the subject's tokens with an earlier `iat` |
+//! | `revocation_feed` | a stream | nothing: it announces the others, see `feed_format` |
 //! | `revocation_epoch` | opaque | nothing: its presence says that the set is complete |
 //!
 //! Each key is preceded by the configured prefix and expires when no token that it covers can be valid any more.
@@ -119,6 +120,10 @@ fn push_principal(text: &mut String, prefix: &str, issuer: &str, subject: &str) 
 
 pub(super) fn epoch(prefix: &str) -> String {
     format!("{prefix}revocation_epoch")
+}
+
+pub(super) fn feed(prefix: &str) -> String {
+    format!("{prefix}revocation_feed")
 }
 
 pub(super) fn loading(prefix: &str, rebuild: &str) -> String {

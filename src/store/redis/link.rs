@@ -15,7 +15,7 @@ use super::failure::Failure;
 use crate::store::backoff::Backoff;
 
 /// Time for name resolution, TCP, TLS, authentication and the inspection together.
-const CONNECT: Duration = Duration::from_secs(1);
+pub(super) const CONNECT: Duration = Duration::from_secs(1);
 /// How long a command may take before its connection counts as dead. Requests give up earlier, by their own deadline.
 pub(super) const COMMAND: Duration = Duration::from_millis(500);
 /// How often the server is inspected. Bounds how long a loss that leaves the epoch in place (an eviction, a primary

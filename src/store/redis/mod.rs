@@ -6,11 +6,15 @@
 //! `MGET` as the records; if it is missing, not the one that this process has seen completed, or of another
 //! lineage, then "no record" means "not known".
 //!
-//! Needs Redis 6 or later as a primary without eviction, and the commands `MGET`, `SET`, `EVAL` and `INFO`
-//! (inside scripts also `GET`, `DEL`, `EXISTS`, `PTTL`, `PEXPIRE`, `HGET`, `HGETALL`, `HDEL`, `HINCRBY`).
+//! What is published is appended to the feed (see `feed`) by the script that writes it, in the same step.
+//!
+//! Needs Redis 6 or later (the feed: 7) as a primary without eviction, and the commands `MGET`, `SET`, `EVAL` and `INFO`
+//! (inside scripts also `GET`, `DEL`, `EXISTS`, `PTTL`, `PEXPIRE`, `XADD`, `HGET`, `HGETALL`, `HDEL`, `HINCRBY`).
 
 mod counters;
 mod failure;
+mod feed;
+mod feed_format;
 mod keys;
 mod link;
 mod lookup;
@@ -27,6 +31,7 @@ use uuid::Uuid;
 
 pub use self::counters::RedisCounters;
 use self::failure::{Failure, STORE};
+pub use self::feed::RedisFeed;
 use self::keys::TokenKeys;
 use self::link::{Link, State};
 use self::lookup::Ask;
@@ -44,10 +49,22 @@ const LOADING_SECS: u64 = 3600;
 /// Writes records so that each only ever grows: the instant never moves back, the expiry never comes nearer, and a
 /// key that another program set without expiry keeps none. Repeating it changes nothing. Lua, because reading and
 /// writing must be one step, and `EXPIRE … GT` exists only since Redis 7.
+///
+/// KEYS: the feed, the epoch, then the records. ARGV: which of them to announce, how many entries the feed keeps, and
+/// for each record its value, its life and what the feed is to say of it. What somebody waits for is announced always:
+/// that its key is there already does not mean that it was announced. A rebuild announces what is news, and nothing
+/// while there is no epoch: nobody follows a feed without one, and whoever begins to follow it reads SQL afterwards.
 const RAISE: &str = r"
-for i, key in ipairs(KEYS) do
-  local value, life = ARGV[2 * i - 1], tonumber(ARGV[2 * i])
+local epoch, entry = redis.call('EXISTS', KEYS[2]) == 1, {}
+for i = 3, #KEYS do
+  local at = 3 * (i - 2)
+  local key, value, life = KEYS[i], ARGV[at], tonumber(ARGV[at + 1])
   local held, left = redis.call('GET', key), redis.call('PTTL', key)
+  local news = not held or (tonumber(held) or 0) < tonumber(value) or (left >= 0 and left + 60000 < life)
+  if ARGV[1] == 'all' or (news and epoch) then
+    table.insert(entry, 'r')
+    table.insert(entry, ARGV[at + 2])
+  end
   if held and (tonumber(held) or 0) > tonumber(value) then value = held end
   if held and left == -1 then
     redis.call('SET', key, value)
@@ -55,6 +72,7 @@ for i, key in ipairs(KEYS) do
     redis.call('SET', key, value, 'PX', string.format('%d', math.max(left, life)))
   end
 end
+if #entry > 0 then redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(entry)) end
 return #KEYS";
 
 /// Declares the set complete, unless its contents were lost since the rebuild began: then the rebuild's mark is gone
@@ -80,6 +98,7 @@ pub struct RedisSet {
 struct Shared {
     prefix: String,
     epoch_key: String,
+    feed_key: String,
     state: watch::Receiver<State>,
     watch: Stopwatch,
     /// The epoch that this process has seen completed; none while the set is not known to be complete.
@@ -99,6 +118,13 @@ impl std::fmt::Debug for Stopwatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Stopwatch")
     }
+}
+
+/// Which of the records that are written are appended to the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Announce {
+    All,
+    News,
 }
 
 /// `<id>:<lineage>`, as it stands in Redis.
@@ -156,6 +182,7 @@ impl RedisSet {
         let shared = Arc::new(Shared {
             prefix: prefix.to_owned(),
             epoch_key: keys::epoch(prefix),
+            feed_key: keys::feed(prefix),
             state: seen,
             watch,
             epoch: watch::Sender::new(None),
@@ -167,22 +194,25 @@ impl RedisSet {
         Ok(Self { shared, asks, _stop: stop.drop_guard() })
     }
 
-    async fn raise(&self, records: &[Revocation], now: Timestamp) -> Result<(), Failure> {
+    async fn raise(&self, records: &[Revocation], now: Timestamp, announce: Announce) -> Result<(), Failure> {
         let (mut keys, mut arguments) = (Vec::new(), Vec::new());
         for record in records {
             let life = keys::millis_up(record.expires_at) - now.as_millisecond();
             // What has expired covers nothing that is valid.
-            if life > 0 {
+            if let Ok(life_ms @ 1..) = u64::try_from(life) {
                 let (key, value) = keys::record(&self.shared.prefix, &record.covers);
                 keys.push(key);
-                arguments.extend([value, life]);
+                arguments.extend([value.to_string(), life.to_string(), feed_format::write(&record.covers, life_ms)]);
             }
         }
         if keys.is_empty() {
             return Ok(());
         }
         let link = self.shared.first_link().await?;
-        link.run::<usize>(redis::cmd("EVAL").arg(RAISE).arg(keys.len()).arg(&keys).arg(&arguments)).await.map(drop)
+        let mut command = redis::cmd("EVAL");
+        command.arg(RAISE).arg(2 + keys.len()).arg(&self.shared.feed_key).arg(&self.shared.epoch_key).arg(&keys);
+        command.arg(if announce == Announce::All { "all" } else { "news" }).arg(feed::ENTRIES_MAX).arg(&arguments);
+        link.run::<usize>(&command).await.map(drop)
     }
 
     async fn begin(&self) -> Result<RebuildTicket, Failure> {
@@ -226,7 +256,14 @@ impl RevokedSet for RedisSet {
 
     async fn publish(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
         for records in revocations.chunks(RECORDS_PER_CALL) {
-            self.raise(records, now).await?;
+            self.raise(records, now, Announce::All).await?;
+        }
+        Ok(())
+    }
+
+    async fn restore(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
+        for records in revocations.chunks(RECORDS_PER_CALL) {
+            self.raise(records, now, Announce::News).await?;
         }
         Ok(())
     }

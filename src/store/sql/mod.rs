@@ -4,6 +4,7 @@
 //! the session's): it orders them on every database, and SQLite never has to turn a reader into a writer, which it
 //! refuses while another writes. What differs between databases is in `connect`.
 
+mod acme;
 mod api_keys;
 mod audit;
 mod clients;

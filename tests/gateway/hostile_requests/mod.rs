@@ -2,7 +2,7 @@
 //! this gateway was designed against. A row is the bytes that are sent, and what must become of them.
 //!
 //! Not here, and why:
-//! - B (39–60), 47, 49–53, 55, 57: HTTP/2, which the cleartext listener does not speak.
+//! - B (39–60): HTTP/2, which the cleartext listener does not speak: `http2`.
 //! - 37: a subject with a line break can only come from a foreign issuer; `identity::access_token` refuses it.
 //!   What a user may type is tested here.
 //! - 73: rewrites have tests of their own (`routes::rewriting`). 85: there is one audience. 86: server names belong to TLS.

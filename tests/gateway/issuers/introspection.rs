@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::provider::{Behaviour, Provider, now};
-use super::{refusal, verdict};
+use super::{passes, refusal, verdict};
 use crate::support::site::{Site, Store};
 
 async fn site(provider: &Provider, further: &str) -> Site {
@@ -67,6 +67,29 @@ async fn what_the_issuer_does_not_say_is_not_believed() {
     }
     provider.now_says(Behaviour::Json(active()));
     assert_eq!(verdict(&site, "tok").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_refusal_is_believed_for_a_moment_and_an_outage_is_not() {
+    let provider = Provider::with(Behaviour::Status(404)).await;
+    let site = site(&provider, "cache_for = '1m'\n").await;
+    provider.now_says(Behaviour::Json(json!({"active": false})));
+    for _ in 0..50 {
+        assert_eq!(verdict(&site, "tok").await, refusal(401, "bad_token"));
+    }
+    let asked = provider.questions().len();
+    assert!((1..50).contains(&asked), "{asked} questions about one token");
+    // Not for the minute of a good answer: the token may have been issued just now.
+    provider.now_says(Behaviour::Json(active()));
+    passes(&site, "tok").await;
+    provider.now_says(Behaviour::Status(500));
+    let before = provider.questions().len();
+    for asked in 1..=3 {
+        assert_eq!(verdict(&site, "other").await, refusal(503, "unavailable"));
+        assert_eq!(provider.questions().len(), before + asked);
+    }
+    provider.now_says(Behaviour::Json(active()));
+    assert_eq!(verdict(&site, "other").await.0, 200);
 }
 
 #[tokio::test]

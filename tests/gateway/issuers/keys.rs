@@ -57,6 +57,32 @@ async fn a_storm_of_unknown_keys_causes_no_storm_of_fetches() {
     assert_eq!(provider.fetches(), 1);
 }
 
+#[tokio::test]
+async fn a_set_is_fetched_again_when_the_issuer_says_within_bounds() {
+    let (old, new) = (Key::new("k"), Key::new("k"));
+    let keys = |key: &Key| json!({"keys": [key.jwk()]});
+    // No token asks for a fetch: the id of the key stays.
+    for (seconds, bounds) in [
+        // As the issuer says, and no later than we say.
+        (1, "refresh_min = '1s'\nrefresh_max = '1h'\n"),
+        (86_400, "refresh_min = '1s'\nrefresh_max = '1s'\n"),
+    ] {
+        let provider = Provider::with(Behaviour::Cached(seconds, keys(&old))).await;
+        let site = site(&provider, &format!("{bounds}keep_keys_for = '2h'\n")).await;
+        passes(&site, &token(&old, "1")).await;
+        provider.now_serves(Behaviour::Cached(86_400, keys(&new)));
+        passes(&site, &token(&new, "2")).await;
+        assert_eq!(verdict(&site, &token(&old, "3")).await, refusal(401, "bad_token"));
+    }
+    let provider = Provider::with(Behaviour::Cached(0, keys(&old))).await;
+    let site = site(&provider, "refresh_min = '1h'\nrefresh_max = '1h'\n").await;
+    passes(&site, &token(&old, "1")).await;
+    for index in 0..20 {
+        assert_eq!(verdict(&site, &token(&old, &format!("{index}"))).await.0, 200);
+    }
+    assert_eq!(provider.fetches(), 1, "no sooner than we say");
+}
+
 // Case 145.
 #[tokio::test]
 async fn a_set_that_is_none_changes_nothing() {

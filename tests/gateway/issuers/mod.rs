@@ -1,6 +1,7 @@
 //! Tokens of other issuers at the real gateway: whose keys are where, what happens when they are not, and what a foreign
 //! caller may not do.
 
+mod https;
 mod introspection;
 mod keys;
 mod provider;
@@ -109,6 +110,10 @@ async fn a_foreign_token_is_revoked_by_its_id_and_with_its_subject() {
         assert_eq!(verdict(&site, token).await.0, 200);
     }
     let _: String = site.redis().command(&["SET", "revoked_jti:id-1", "1", "EX", "600"]);
+    assert_eq!(verdict(&site, &by_id).await.0, 200, "an id alone is nobody's: another issuer could have given it, too");
+    let id = digest::digest(&digest::SHA256, b"https://a.example\0id-1");
+    let id: String = id.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let _: String = site.redis().command(&["SET", &format!("revoked_jti:{id}"), "1", "EX", "600"]);
     assert_eq!(verdict(&site, &by_id).await, refusal(401, "revoked_token"));
     assert_eq!(verdict(&site, &by_subject).await.0, 200);
     let hash = digest::digest(&digest::SHA256, b"https://a.example");
@@ -117,6 +122,41 @@ async fn a_foreign_token_is_revoked_by_its_id_and_with_its_subject() {
     let _: String = site.redis().command(&["SET", &format!("revoked_before:{hash}:ada"), &before.to_string(), "EX", "600"]);
     assert_eq!(verdict(&site, &by_subject).await, refusal(401, "revoked_token"));
     assert_eq!(verdict(&site, &other).await.0, 200, "the same subject of another issuer");
+}
+
+#[tokio::test]
+async fn issuers_come_change_and_go_while_the_gateway_runs() {
+    let (key, other) = (Key::new("k"), Key::new("k"));
+    let provider = Provider::with(set(&[&key])).await;
+    let site = Site::changed(Store::Embedded, |gateway| gateway).await;
+    let token = key.token(&json!({"iss": "https://corp.example", "jti": "1"}));
+    let foreign = other.token(&json!({"iss": "https://b.example", "jti": "1"}));
+    let bad = refusal(401, "bad_token");
+    assert_eq!(verdict(&site, &token).await, bad);
+    let before = site.gateway.written();
+    let corp = provider.table("corp", "refresh_min = '1h'\nrefresh_max = '1h'\n");
+    let reloaded = async |text: String| {
+        site.gateway.write(text);
+        let (status, told) = site.gateway.reload().await;
+        assert_eq!(status, 200, "{told}");
+    };
+    reloaded(format!("{before}{corp}")).await;
+    passes(&site, &token).await;
+    // Another one comes, and the keys of this one are still known: they were fetched a moment ago, and are not again
+    // before an hour has passed, but for the one look that a beginning is.
+    provider.now_serves(Behaviour::Silent);
+    let jwks = json!({"keys": [other.jwk()]});
+    let b = format!("[[issuers]]\nname = 'b'\nissuer = 'https://b.example'\naudiences = ['api']\njwks = '{jwks}'\n");
+    reloaded(format!("{before}{corp}{b}")).await;
+    assert_eq!((verdict(&site, &token).await.0, verdict(&site, &foreign).await.0), (200, 200));
+    reloaded(format!("{before}{b}")).await;
+    assert_eq!((verdict(&site, &token).await, verdict(&site, &foreign).await.0), (bad.clone(), 200));
+    let (_, metrics) = site.gateway.admin("/metrics").await.expect("it listens");
+    assert!(!metrics.contains(r#"issuer="corp""#), "what is gone is no more shown:\n{metrics}");
+    reloaded(before).await;
+    assert_eq!(verdict(&site, &foreign).await, bad);
+    let ada = site.registered("ada").await;
+    site.lets_in(&ada).await;
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ pub(super) struct Key {
 #[derive(Clone)]
 pub(super) enum Behaviour {
     Json(Value),
+    /// To be believed for so many seconds.
+    Cached(u64, Value),
     Text(&'static str, String),
     Status(u16),
     /// To another address.
@@ -94,6 +96,11 @@ impl Behaviour {
     async fn answer(self) -> Response {
         match self {
             Self::Json(value) => ([("content-type", "application/json")], value.to_string()).into_response(),
+            Self::Cached(seconds, value) => {
+                let fields =
+                    [("content-type", "application/json".to_owned()), ("cache-control", format!("public, max-age={seconds}"))];
+                (fields, value.to_string()).into_response()
+            }
             Self::Text(media_type, text) => ([("content-type", media_type)], text).into_response(),
             Self::Status(status) => StatusCode::from_u16(status).expect("a status").into_response(),
             Self::Redirect(to) => (StatusCode::FOUND, [("location", to)], Body::empty()).into_response(),

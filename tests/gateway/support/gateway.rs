@@ -205,6 +205,16 @@ impl Gateway {
         self.process.kill();
     }
 
+    /// SIGSTOP: it does nothing, until [`Self::resume`].
+    pub(crate) fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.process.resume();
+    }
+
     /// SIGTERM: the way orchestrators ask.
     pub(crate) fn terminate(&self) {
         self.process.terminate();
@@ -235,6 +245,11 @@ impl Gateway {
     /// The same with one more `--set`.
     pub(crate) async fn replica_with(&self, assignment: &str) -> Self {
         self.builder.clone().set(assignment).start_on(&self.directory, READY).await
+    }
+
+    /// The same, not waiting until all that it needs is there.
+    pub(crate) async fn unready_replica_with(&self, assignment: &str) -> Self {
+        self.builder.clone().set(assignment).start_on(&self.directory, ALIVE).await
     }
 
     /// Waits until the admin listener says yes to `path`; false if the process ended instead.

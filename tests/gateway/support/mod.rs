@@ -1,8 +1,12 @@
 //! What the tests of the running gateway are written in: the gateway, the upstream behind it, the client in
 //! front of it, and the one way to wait for something.
 
+pub(crate) mod acme;
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod h2_upstream;
+pub(crate) mod http2;
+pub(crate) mod hyper_server;
 pub(crate) mod mail_server;
 pub(crate) mod process;
 #[path = "../../support/services.rs"]
@@ -10,6 +14,7 @@ pub(crate) mod services;
 pub(crate) mod site;
 pub(crate) mod tls;
 pub(crate) mod upstream;
+pub(crate) mod websocket;
 pub(crate) mod wire;
 
 use std::time::Duration;

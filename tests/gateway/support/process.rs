@@ -44,6 +44,16 @@ impl Process {
         kill_process(pid, Signal::TERM).expect("the process is ours and was not waited for");
     }
 
+    /// SIGSTOP: the process is there and does nothing, until [`Self::resume`].
+    pub(crate) fn pause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).expect("the process is ours and was not waited for");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("the process is ours and was not waited for");
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

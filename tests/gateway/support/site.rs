@@ -13,6 +13,8 @@ pub(crate) enum Store {
     /// In its memory.
     Embedded,
     Redis,
+    /// In a Redis, and in its memory what it needs to say that a token is live.
+    Mirror,
 }
 
 /// A gateway with its surroundings.
@@ -32,9 +34,10 @@ impl Site {
 
     /// The same for a gateway that is configured further.
     pub(crate) async fn changed(store: Store, change: impl FnOnce(Builder) -> Builder) -> Self {
-        let (upstream, redis) = (Upstream::echo().await, (store == Store::Redis).then(Redis::start));
+        let (upstream, redis) = (Upstream::echo().await, (store != Store::Embedded).then(Redis::start));
         let gateway = Gateway::in_front_of(&upstream);
         let gateway = if let Some(redis) = &redis { gateway.redis(redis) } else { gateway };
+        let gateway = if store == Store::Mirror { gateway.set("revocation.check=mirror") } else { gateway };
         let gateway = change(gateway).start().await;
         Self { gateway, upstream, redis, asked: AtomicUsize::new(0) }
     }

@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use portcullis::clock::{Clock as _, SystemClock};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -61,6 +65,22 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// The chain for a request (PKCS#10) that is for this host alone, valid from now on.
+    pub(crate) fn sign(&self, request: &[u8], host: &str, life: Duration) -> Result<String, String> {
+        let request = CertificateSigningRequestParams::from_der(&request.into()).map_err(|error| error.to_string())?;
+        let mut request = request;
+        let names = &request.params.subject_alt_names;
+        if !matches!(names.as_slice(), [SanType::DnsName(name)] if name.as_str() == host) {
+            return Err(format!("not for {host} alone: {names:?}"));
+        }
+        let now = Duration::from_secs(u64::try_from(SystemClock.now().as_second()).expect("after 1970"));
+        request.params.not_before = date_time_ymd(1970, 1, 1) + now;
+        request.params.not_after = request.params.not_before + life;
+        let signed = request.signed_by(&self.issuer).map_err(|error| error.to_string())?;
+        let own = std::fs::read_to_string(self.file()).map_err(|error| error.to_string())?;
+        Ok(signed.pem() + &own)
     }
 
     /// A certificate of a client.

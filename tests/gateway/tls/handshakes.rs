@@ -77,9 +77,11 @@ async fn only_protocols_that_are_spoken_are_agreed_on() {
         let talk = in_time("a handshake", TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream)).await;
         talk.map(|talk| talk.get_ref().1.alpn_protocol().map(|agreed| String::from_utf8_lossy(agreed).into_owned()))
     };
-    assert_eq!(agreed(&["h2", "http/1.1"]).await.expect("a handshake").as_deref(), Some("http/1.1"));
+    assert_eq!(agreed(&["h2", "http/1.1"]).await.expect("a handshake").as_deref(), Some("h2"));
+    assert_eq!(agreed(&["http/1.1", "h2"]).await.expect("a handshake").as_deref(), Some("h2"));
+    assert_eq!(agreed(&["http/1.1"]).await.expect("a handshake").as_deref(), Some("http/1.1"));
     assert_eq!(agreed(&[]).await.expect("a handshake"), None);
-    assert!(agreed(&["h2"]).await.is_err(), "RFC 7301 §3.2");
+    assert!(agreed(&["spdy/3"]).await.is_err(), "RFC 7301 §3.2");
 }
 
 #[tokio::test]

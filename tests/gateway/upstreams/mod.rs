@@ -4,6 +4,7 @@
 mod balance;
 mod breaker;
 mod health;
+mod http2;
 mod retries;
 mod times;
 mod tls;

@@ -44,6 +44,21 @@ async fn a_certificate_of_the_authority_for_the_name_is_accepted() {
     assert_eq!(server.names(), [NAME]);
 }
 
+/// WebSockets begin on connections of their own kind, to whose servers the same applies.
+#[tokio::test]
+async fn the_handshake_of_a_websocket_is_sent_to_no_other_server_either() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    for (certified, status) in
+        [(authority.issue(NAME), 200), (stranger.issue(NAME), 502), (authority.issue("other.internal"), 502)]
+    {
+        let server = TlsServer::showing(&certified, None).await;
+        let route = "path = \"/ws\"\naccess = \"public\"\nwebsocket = true";
+        let gateway = in_front_of(server.address, &trusting(&authority)).route(route).start().await;
+        let handshake = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        assert_eq!(gateway.connect().await.ask(handshake).await.status, status);
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_that_does_not_fit_is_refused_and_the_log_says_why() {
     let (authority, stranger) = (Authority::new(), Authority::new());

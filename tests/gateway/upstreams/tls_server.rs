@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::RootCertStore;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,6 +82,26 @@ impl Authority {
     }
 }
 
+impl Certified {
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![self.certificate.der().clone()]
+    }
+
+    fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()))
+    }
+
+    /// What a server shows it with that speaks these protocols above TLS; none is agreed on if there is none.
+    pub(super) fn config(&self, protocols: &[&str]) -> rustls::ServerConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().expect("the provider has them").with_no_client_auth();
+        let mut config = builder.with_single_cert(self.chain(), self.key()).expect("they belong together");
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config
+    }
+}
+
 impl TlsServer {
     /// Shows this certificate; with `clients`, asks for one that this authority issued.
     pub(super) async fn showing(certified: &Certified, clients: Option<&Authority>) -> Self {
@@ -97,8 +117,7 @@ impl TlsServer {
                 builder.with_client_cert_verifier(verifier.build().expect("an authority"))
             }
         };
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.key.serialize_der()));
-        let config = builder.with_single_cert(vec![certified.certificate.der().clone()], key).expect("they belong together");
+        let config = builder.with_single_cert(certified.chain(), certified.key()).expect("they belong together");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let (handshakes, names) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::default()));

@@ -5,7 +5,7 @@ use http::HeaderName;
 use crate::config::file;
 use crate::config::place::Path;
 use crate::config::validate::{Check, HOUR, MILLISECOND};
-use crate::config::{Balance, Ejection, HashBy, Health};
+use crate::config::{Balance, Ejection, HashBy, Health, UpstreamHttp, UpstreamHttp2};
 
 pub(super) fn balance(check: &mut Check<'_>, path: &Path, file: &file::Upstream) -> Balance {
     let by = hash_by(&file.hash_by);
@@ -30,6 +30,20 @@ fn hash_by(text: &str) -> Result<HashBy, String> {
         (_, Some(name)) => HeaderName::try_from(name).map(HashBy::Header).map_err(|_| format!("{name:?} is not a header name")),
         _ => Err(format!("{text:?} is nothing to choose a server by")),
     }
+}
+
+/// `https` says whether any of the servers is.
+pub(super) fn http2(check: &mut Check<'_>, path: &Path, file: &file::Upstream, https: bool) -> UpstreamHttp2 {
+    let spoken = file.http == UpstreamHttp::Two || (file.http == UpstreamHttp::Auto && https);
+    if file.http2.is_some() && !spoken {
+        let help = "write `http = \"2\"` if its servers speak HTTP/2 without TLS, too; or remove `http2`";
+        check.refuse(&path.key("http2"), "HTTP/2 is not spoken to any server of this upstream", help);
+    }
+    let default = file::UpstreamHttp2::default();
+    let written = file.http2.as_ref().unwrap_or(&default);
+    let at = path.key("http2").key("ping_interval");
+    let ping_interval = written.ping_interval.as_ref().map(|text| check.duration(&at, text, 1000 * MILLISECOND..=HOUR));
+    UpstreamHttp2 { streams: written.streams, ping_interval }
 }
 
 pub(super) fn health(check: &mut Check<'_>, path: &Path, file: &file::Health) -> Health {

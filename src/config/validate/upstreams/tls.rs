@@ -32,7 +32,7 @@ pub(super) fn tls(check: &mut Check<'_>, path: &Path, file: &file::UpstreamTls) 
     UpstreamTls { authorities, client: client(check, path, file) }
 }
 
-fn authorities(check: &mut Check<'_>, path: &Path, name: &PathBuf) -> Vec<Vec<u8>> {
+pub(in crate::config::validate) fn authorities(check: &mut Check<'_>, path: &Path, name: &PathBuf) -> Vec<Vec<u8>> {
     let help = "name a PEM file with the certificates of the authorities that issued those of the servers";
     let read = certificates(check, name).and_then(|certificates| {
         let mut store = RootCertStore::empty();

@@ -4,6 +4,11 @@
 //! uniqueness is bytes, because the default collation of MySQL and MariaDB ignores case and accents.
 #![expect(unreachable_pub, reason = "SeaORM's derives generate public items, which must not expose narrower ones")]
 
+pub(super) mod acme_accounts;
+pub(super) mod acme_certificates;
+pub(super) mod acme_challenges;
+pub(super) mod acme_leases;
+pub(super) mod acme_orders;
 pub(super) mod api_keys;
 pub(super) mod audit_events;
 pub(super) mod client_assertions;

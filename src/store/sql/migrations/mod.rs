@@ -4,6 +4,7 @@
 mod m20260101_000001_users_and_sessions;
 mod m20260201_000002_accounts;
 mod m20260301_000003_step_up;
+mod m20260401_000004_acme;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
@@ -16,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20260101_000001_users_and_sessions::Migration),
             Box::new(m20260201_000002_accounts::Migration),
             Box::new(m20260301_000003_step_up::Migration),
+            Box::new(m20260401_000004_acme::Migration),
         ]
     }
 }
