@@ -43,6 +43,7 @@ pub use services::Services;
 use crate::admin::Admin;
 use crate::config::{Config, Source};
 use crate::proxy::{ATTEMPTS_MAX, EntranceParts, Live, Proxy, SystemResolver, Upstreams};
+use crate::revocation::Revocations;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::logging::{self, Format};
 use crate::telemetry::metrics::Metrics;
@@ -155,7 +156,7 @@ async fn serve(config: &Config, origin: Origin, shared: Arc<Shared>, predecessor
     let Listening { server, admin } = listen(config, predecessor, &services).await?;
     let phases = server.watch_execution_phase();
     let stop = StopAccepting { stop: stop_accepting.clone(), hand_over: begun.clone() };
-    start_proxy(server, config, (live.clone(), entrances), metrics, stop)?;
+    start_proxy(server, config, (live.clone(), entrances), (metrics, &services.revocations), stop)?;
     await_listening(&config.server.listen).await?;
     let configuration =
         Arc::new(Reloader::new(origin.source, Arc::clone(&services), Arc::clone(&shared), (live, issuers), config.clone()));
@@ -296,11 +297,13 @@ fn start_proxy(
     mut server: Server,
     config: &Config,
     (live, entrances): (Live, EntranceParts),
-    metrics: &Arc<Metrics>,
+    (metrics, revocations): (&Arc<Metrics>, &Arc<Revocations>),
     stop: StopAccepting,
 ) -> anyhow::Result<()> {
     server.bootstrap();
-    let connections = Proxy::connections(live, entrances, Arc::clone(metrics), Arc::clone(&server.configuration));
+    let revocations = Arc::clone(revocations);
+    let begin = move || revocations.serve_here();
+    let connections = Proxy::connections(live, entrances, Arc::clone(metrics), Arc::clone(&server.configuration), begin);
     let mut service = Service::new("gateway".to_owned(), connections);
     for address in &config.server.listen {
         // pingora's default read buffer of 64 KiB is what an idle connection would cost.

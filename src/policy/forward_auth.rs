@@ -157,7 +157,12 @@ fn described_as(head: &Parts, method: Method, host: Option<&HeaderValue>, target
     described.method = method;
     described.uri = Uri::default();
     described.version = Version::HTTP_11;
-    Described { head: described, target: target.to_vec(), default_port }
+    let mut described = Described { head: described, target: target.to_vec(), default_port };
+    if described.is_websocket() {
+        // Proxies leave it out of questions; the rules know a handshake by it.
+        described.head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    described
 }
 
 /// The value of a field that must be there once.

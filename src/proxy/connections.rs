@@ -1,7 +1,7 @@
 //! Client connections: each one guarded while a head is read, counted, and kept alive only as long as the
 //! gateway itself stays.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use arc_swap::Cache;
@@ -30,11 +30,19 @@ pub struct Connections {
     entrances: Entrances,
     caps: Arc<Caps>,
     metrics: Arc<Metrics>,
+    /// Done with the first connection.
+    begin: (Once, Box<dyn Fn() + Send + Sync>),
 }
 
 impl Connections {
-    pub(super) fn new(http: HttpProxy<Proxy>, live: Live, entrances: Entrances, metrics: Arc<Metrics>) -> Self {
-        Self { http: Arc::new(http), live, entrances, caps: Arc::default(), metrics }
+    pub(super) fn new(
+        http: HttpProxy<Proxy>,
+        live: Live,
+        entrances: Entrances,
+        metrics: Arc<Metrics>,
+        begin: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { http: Arc::new(http), live, entrances, caps: Arc::default(), metrics, begin: (Once::new(), begin) }
     }
 
     /// The exchange whose head begins now.
@@ -63,6 +71,7 @@ async fn parting(stopping: &mut ShutdownWatch) {
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.metrics.connection_opened();
+        self.begin.0.call_once(&self.begin.1);
         let mut stopping = shutdown.clone();
         // One look at a pointer per request, while nothing was reloaded.
         let mut snapshot = Cache::new(self.live.cell());

@@ -29,7 +29,8 @@ impl Denial<'_> {
         if breaks_protocol(reason) {
             session.set_keepalive(None);
             // Over HTTP/2, a request's end is clear, however large its body would be.
-            if reason != Reason::BodyTooLarge {
+            // What is wrong with a request that a proxy asks about is not the proxy's doing.
+            if reason != Reason::BodyTooLarge && self.ctx.asker.is_none() {
                 http2::breaks_protocol(session.req_header());
             }
         }

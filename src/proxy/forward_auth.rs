@@ -17,6 +17,7 @@ use crate::api::problem::Problem;
 use crate::client_addr;
 use crate::forwarding::HeaderEdits;
 use crate::policy::forward_auth::{self, Asker, Described};
+use crate::policy::subprotocol;
 use crate::reason::Reason;
 
 /// What the request itself would have been answered with, whatever the proxy has to be told.
@@ -87,10 +88,16 @@ fn question(session: &Session, ctx: &mut Exchange) -> std::result::Result<Descri
     let malformed = |what: String| Problem::new(Reason::Malformed).with_detail(what);
     // In another spelling of our path, what follows it has lost its own.
     let below = parts.api.below_questions(head.raw_path());
-    let below =
-        below.filter(|_| is_as_sent(session)).ok_or_else(|| malformed("the target is spelt in another way".to_owned()))?;
+    let below = below
+        .filter(|_| is_as_sent(session, ctx.asker))
+        .ok_or_else(|| malformed("the target is spelt in another way".to_owned()))?;
     let default_port = super::arrival::default_port(ctx.arrival.as_deref());
     let described = forward_auth::described(head, below, default_port).map_err(|error| malformed(error.to_string()))?;
+    if subprotocol::mark(&described.head.headers).is_some() {
+        // The proxy would forward it with the rest of the field.
+        let told = "a token among subprotocols is for requests that the gateway forwards itself";
+        return Err(Problem::new(Reason::Forbidden).with_detail(told));
+    }
     // We would remove it. The proxy can be told to remove names that it knows.
     if parts.forwarding.is_forged(&described.head.headers) {
         return Err(malformed("a field name is another spelling of an identity header".to_owned()));
@@ -99,8 +106,9 @@ fn question(session: &Session, ctx: &mut Exchange) -> std::result::Result<Descri
 }
 
 /// Whether the parser has left the target as it was: it cuts off what follows a `#`, and Envoy need not.
-fn is_as_sent(session: &Session) -> bool {
-    let Some(http1) = session.as_downstream().as_http1() else { return true };
+/// Over HTTP/2 that cannot be seen.
+fn is_as_sent(session: &Session, asker: Option<Asker>) -> bool {
+    let Some(http1) = session.as_downstream().as_http1() else { return asker != Some(Asker::Envoy) };
     let raw = http1.get_headers_raw_bytes();
     raw.split(|&b| b == b' ').nth(1) == Some(session.req_header().raw_path())
 }

@@ -140,9 +140,16 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The application to hand accepted connections to.
+    /// The application to hand accepted connections to. `begin` is called once, in the runtime that serves requests, which
+    /// pingora makes for itself.
     #[must_use]
-    pub fn connections(live: Live, entrances: EntranceParts, metrics: Arc<Metrics>, conf: Arc<ServerConf>) -> Connections {
+    pub fn connections(
+        live: Live,
+        entrances: EntranceParts,
+        metrics: Arc<Metrics>,
+        conf: Arc<ServerConf>,
+        begin: impl Fn() + Send + Sync + 'static,
+    ) -> Connections {
         let entrances = Entrances::new(entrances, Arc::clone(&metrics));
         let mut http = HttpProxy::new(Self { live: live.clone() }, conf);
         http.handle_init_modules();
@@ -150,7 +157,7 @@ impl Proxy {
         let mut options = HttpServerOptions::default();
         options.allow_connect_method_proxying = true;
         http.server_options = Some(options);
-        Connections::new(http, live, entrances, metrics)
+        Connections::new(http, live, entrances, metrics, Box::new(begin))
     }
 }
 
@@ -264,14 +271,15 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _end: bool,
         ctx: &mut Exchange,
     ) -> Result<()> {
         ctx.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         // An upgraded connection is no longer a request body.
-        let max = ctx.permit().filter(|permit| !permit.route().websocket).map(|permit| permit.route().body_bytes_max);
+        let upgraded = |permit: &&Permit| permit.route().websocket && session.as_downstream().was_upgraded();
+        let max = ctx.permit().filter(|permit| !upgraded(permit)).map(|permit| permit.route().body_bytes_max);
         if max.is_some_and(|max| ctx.body_bytes > max) {
             ctx.reason = Some(Reason::BodyTooLarge);
             return Err(Error::explain(HTTPStatus(413), "the request body is larger than the route allows").into_down());

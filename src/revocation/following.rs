@@ -75,9 +75,11 @@ impl Revocations {
     /// only here. Their lives are counted from `wall`: the reading of the clock by which they were read, not a later one,
     /// because it may step. False if the mirror cannot hold them.
     pub(super) fn learned(&self, records: &[Revocation], wall: Timestamp) -> bool {
-        self.tell(records);
         let mirror = self.following.as_ref().and_then(Following::mirror);
-        mirror.is_none_or(|mirror| mirror.insert(records, wall, self.clock.monotonic()))
+        let taken_in = mirror.is_none_or(|mirror| mirror.insert(records, wall, self.clock.monotonic()));
+        // In force, then told: whoever is admitted in between compares what was told since.
+        self.tell(records);
+        taken_in
     }
 
     /// Anything may have been revoked without this process having learned of it. A mirror reads SQL again by itself;

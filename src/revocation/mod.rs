@@ -160,6 +160,11 @@ impl Revocations {
         }
     }
 
+    /// Has look-ups answered within the runtime that this is called in: that of the requests.
+    pub fn serve_here(&self) {
+        self.set.serve_here();
+    }
+
     /// Where look-ups are answered.
     #[must_use]
     pub fn mode(&self) -> Mode {

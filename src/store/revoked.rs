@@ -74,6 +74,8 @@ pub trait RevokedSet: Send + Sync {
     async fn restore(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
         self.publish(revocations, now).await
     }
+    /// Has look-ups answered within the runtime that this is called in, so that a request's need not change threads.
+    fn serve_here(&self) {}
     /// Begins a rebuild: after it, the set's owner restores every unexpired record, then calls `finish_rebuild`.
     async fn begin_rebuild(&self) -> Result<RebuildTicket, StoreError>;
     /// Declares the set complete again. Fails if the set lost its contents once more since `begin_rebuild`.

@@ -159,3 +159,16 @@ async fn a_websocket_that_is_silent_for_too_long_ends_without_a_word_of_http() {
     assert_eq!(client.head().await.expect("a response").word(1), "101");
     assert_eq!(client.rest().await, b"");
 }
+
+/// The route is for WebSockets, and this is none.
+#[tokio::test]
+async fn a_body_on_a_route_for_websockets_has_a_limit_all_the_same() {
+    let upstream = Upstream::echo().await;
+    let route = "path = \"/ws\"\naccess = \"public\"\nwebsocket = true\nbody_max = \"10B\"";
+    let gateway = Gateway::in_front_of(&upstream).route(route).start().await;
+    for (chunk, status) in [("5\r\nhello\r\n", 200), ("b\r\nhello world\r\n", 413)] {
+        let head = "POST /ws HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = gateway.connect().await.ask(format!("{head}{chunk}0\r\n\r\n")).await;
+        assert_eq!(answer.status, status, "{chunk:?}");
+    }
+}

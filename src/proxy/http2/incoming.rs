@@ -52,9 +52,13 @@ impl Incoming {
         self.done || self.body.is_end_stream()
     }
 
-    /// The next piece; none at its end. Once a response has `begun`, an upstream listens that wants the request to go on,
-    /// perhaps for ever: the times of upstreams hold then.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, exchange: &Exchange, begun: bool) -> Poll<Result<Option<Bytes>>> {
+    /// The next piece, within this `pause`; none at its end.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &Exchange,
+        pause: Option<Duration>,
+    ) -> Poll<Result<Option<Bytes>>> {
         if exchange.is_overdue(cx) {
             return Poll::Ready(Error::e_explain(ReadError, "the exchange takes too long"));
         }
@@ -67,7 +71,7 @@ impl Incoming {
                 Poll::Ready(Ok(None))
             }
             Poll::Pending => {
-                let Some(pause) = self.timeout.filter(|_| !begun) else { return Poll::Pending };
+                let Some(pause) = pause else { return Poll::Pending };
                 let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
                 ready!(patience.as_mut().poll(cx));
                 Poll::Ready(Error::e_explain(ReadTimedout, "reading a request body"))

@@ -57,6 +57,8 @@ const FRAME_BYTES: u32 = 16_384;
 const UNSEEN_RESETS_MAX: usize = 16;
 /// Requests that the protocol's rules made us reset (CVE-2025-8671), and requests refused as malformed.
 const FAULTS_MAX: usize = 32;
+/// Requests of a connection that are being served at once, for each that may be open (CVE-2023-44487).
+const SERVED_PER_STREAM: usize = 4;
 /// What HPACK's reckoning adds to a field (RFC 9113 §6.5.2), which ours does not.
 const FIELD_OVERHEAD_BYTES: usize = 32;
 /// Fields of a request that HTTP/1.1 has in its first line.
@@ -111,7 +113,7 @@ pub(super) async fn serve(mut service: Service<'_>, stream: Stream, arrival: Arc
         socket_digest: stream.get_socket_digest(),
     });
     let snapshot = Arc::clone(service.snapshot.load());
-    let ward = Arc::new(Ward::new(arrival, &digest, Arc::clone(&snapshot.guard)));
+    let ward = Arc::new(Ward::new(arrival, &digest, &snapshot.parts.trusted_proxies, Arc::clone(&snapshot.guard)));
     let watched = Watched::new(stream, Arc::clone(&ward), &snapshot.parts);
     let header_timeout = snapshot.parts.timeouts.header;
     let handshake = options(service.settings, &snapshot.parts.limits).handshake(watched);
@@ -146,6 +148,8 @@ fn options(settings: Http2Settings, limits: &RequestLimits) -> H2Options {
 async fn run(service: &mut Service<'_>, mut connection: Connection<Watched, Bytes>, ward: &Arc<Ward>, digest: &Arc<Digest>) {
     let mut stopping = service.shutdown.clone();
     let mut stage = Stage::Open;
+    // How long a connection that is to end has stood still.
+    let mut still = Duration::ZERO;
     loop {
         let patience = match stage {
             Stage::Open => service.snapshot.load().parts.timeouts.idle,
@@ -153,6 +157,7 @@ async fn run(service: &mut Service<'_>, mut connection: Connection<Watched, Byte
         };
         match next(&mut connection, ward, &stage, patience, &mut stopping).await {
             Event::Request(request) => {
+                still = Duration::ZERO;
                 let snapshot = service.snapshot.load();
                 if matches!(stage, Stage::Open) && snapshot.parts.draining.load(Ordering::Relaxed) {
                     stage = leave(&mut connection, Some(snapshot));
@@ -168,8 +173,15 @@ async fn run(service: &mut Service<'_>, mut connection: Connection<Watched, Byte
             }
             Event::Stopping => stage = leave(&mut connection, Some(service.snapshot.load())),
             Event::Quiet if matches!(stage, Stage::Open) => stage = leave(&mut connection, None),
-            // What was answered last may still be on its way to a client that reads slowly; writing has its own time.
-            Event::Quiet if matches!(stage, Stage::Leaving { .. }) && connection.has_streams() => {}
+            // What was answered last may still be on its way to a client that reads slowly: for as long as a write may take, as
+            // one that opens no window is not seen by what watches writes.
+            Event::Quiet
+                if matches!(stage, Stage::Leaving { .. })
+                    && connection.has_streams()
+                    && still < service.snapshot.load().parts.timeouts.body =>
+            {
+                still += PARTING;
+            }
             Event::Quiet | Event::Closed => return,
         }
     }
@@ -226,8 +238,14 @@ fn begin(
     service: &mut Service<'_>,
     ward: &Arc<Ward>,
     digest: &Arc<Digest>,
-    (request, respond): (Request<RecvStream>, SendResponse<Bytes>),
+    (request, mut respond): (Request<RecvStream>, SendResponse<Bytes>),
 ) {
+    // Those that the client reset are none of its streams any more, and may be served all the same until somebody looks.
+    if ward.open() >= SERVED_PER_STREAM * service.settings.streams_max as usize {
+        respond.send_reset(H2Reason::REFUSED_STREAM);
+        ward.record(Reason::TooMany);
+        return;
+    }
     let (mut head, body) = request.into_parts();
     let too_many = head::give_one_reading(&mut head, service.snapshot.load().parts.limits.header_count_max).err();
     let exchange = Arc::new(Exchange::begin(Arc::clone(ward), too_many));

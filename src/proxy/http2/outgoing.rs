@@ -46,6 +46,11 @@ impl Outgoing {
         self.written.as_deref()
     }
 
+    /// Whether the response is complete.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     pub(super) fn sent(&self) -> usize {
         self.sent
     }

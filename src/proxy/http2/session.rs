@@ -75,8 +75,16 @@ impl custom::server::Session for Session {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        let begun = self.outgoing.written().is_some();
-        poll_fn(|cx| self.incoming.poll_read(cx, &self.exchange, begun)).await
+        let pause = if self.outgoing.is_ended() {
+            // Nobody wants the rest any more.
+            self.drain_timeout
+        } else if self.outgoing.written().is_some() {
+            // An upstream listens that wants the request to go on, perhaps for ever: the times of upstreams hold.
+            None
+        } else {
+            self.incoming.timeout
+        };
+        poll_fn(|cx| self.incoming.poll_read(cx, &self.exchange, pause)).await
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {

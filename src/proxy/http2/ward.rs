@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use ipnet::IpNet;
 use pingora::protocols::Digest;
 use tokio::sync::Notify;
 
 use super::FAULTS_MAX;
+use crate::client_addr;
 use crate::proxy::arrival::Arrival;
 use crate::proxy::head_guard::GuardSettings;
 use crate::reason::Reason;
@@ -21,6 +23,8 @@ pub(super) struct Ward {
     open: AtomicUsize,
     /// Told when the last open request ends.
     ended: Notify,
+    /// Whether many clients share the connection, by a proxy that is trusted: the faults of one must not end it for all.
+    shared: bool,
     faults: AtomicUsize,
     /// Why the connection is to end, if it is.
     alarm: OnceLock<Reason>,
@@ -28,10 +32,12 @@ pub(super) struct Ward {
 }
 
 impl Ward {
-    pub(super) fn new(arrival: Arc<Arrival>, digest: &Digest, settings: Arc<GuardSettings>) -> Self {
+    pub(super) fn new(arrival: Arc<Arrival>, digest: &Digest, trusted_proxies: &[IpNet], settings: Arc<GuardSettings>) -> Self {
         let own = || Some(digest.socket_digest.as_ref()?.peer_addr()?.as_inet()?.ip());
+        let client = arrival.peer.or_else(own);
         Self {
-            client: arrival.peer.or_else(own),
+            client,
+            shared: client.is_some_and(|client| client_addr::is_trusted(client, trusted_proxies)),
             arrival,
             settings,
             open: AtomicUsize::new(0),
@@ -68,9 +74,14 @@ impl Ward {
         }
     }
 
+    /// How many requests are being served.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// A request that no client makes that keeps to the rules. A few of them are somebody's mistake.
     pub(super) fn fault(&self) {
-        if self.faults.fetch_add(1, Ordering::Relaxed) + 1 >= FAULTS_MAX {
+        if !self.shared && self.faults.fetch_add(1, Ordering::Relaxed) + 1 >= FAULTS_MAX {
             self.raise(Reason::Malformed);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -73,11 +74,20 @@ impl StreamWatch {
 
     async fn rounds(&self) {
         let mut rounds = every(ROUND);
+        // Beside the looking: a database that takes long must not delay the end of streams that need none.
+        let mut asking = None;
         loop {
-            rounds.tick().await;
-            let over = self.look();
-            // Few at a time: most tokens are renewed in time, and all streams of a restart ask at different instants.
-            stream::iter(over).for_each_concurrent(SESSIONS_AT_ONCE, |(slot, seen)| self.ask_session(slot, seen)).await;
+            tokio::select! {
+                _ = rounds.tick() => {
+                    let over = self.look();
+                    if asking.is_none() && !over.is_empty() {
+                        // Few at a time: most tokens are renewed in time, and all streams of a restart ask at different instants.
+                        let ask = |(slot, seen)| self.ask_session(slot, seen);
+                        asking = Some(Box::pin(stream::iter(over).for_each_concurrent(SESSIONS_AT_ONCE, ask)));
+                    }
+                }
+                Some(()) = OptionFuture::from(asking.as_mut()) => asking = None,
+            }
         }
     }
 

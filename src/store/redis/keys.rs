@@ -10,9 +10,10 @@
 //!
 //! Each key is preceded by the configured prefix and expires when no token that it covers can be valid any more.
 
-use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 
@@ -22,6 +23,46 @@ use crate::store::{Covers, RevokedBy};
 
 /// The bytes of the issuer's hash that enter a key: 128 bits suffice where nobody can choose the issuer.
 const ISSUER_HASH_BYTES: usize = 16;
+
+/// How many issuers' hashes are kept at most. There are as many issuers as the configuration names.
+const ISSUERS_KEPT: usize = 64;
+
+/// What stands for an issuer in a key, in hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct IssuerHash([u8; 2 * ISSUER_HASH_BYTES]);
+
+impl IssuerHash {
+    fn of(issuer: &str) -> Self {
+        let digest = digest::digest(&digest::SHA256, issuer.as_bytes());
+        let bytes = digest.as_ref();
+        Self(std::array::from_fn(|at| b"0123456789abcdef"[usize::from(bytes[at / 2] >> (4 - 4 * (at % 2))) & 0xf]))
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+    }
+}
+
+/// The hashes of issuers whose tokens were asked about: every request would compute one again.
+#[derive(Debug, Default)]
+pub(super) struct IssuerHashes(ArcSwap<Vec<(Arc<str>, IssuerHash)>>);
+
+impl IssuerHashes {
+    fn of(&self, issuer: &Arc<str>) -> IssuerHash {
+        let kept = self.0.load();
+        // Tokens that were verified under one configuration share its issuer.
+        let same = |(other, _): &&(Arc<str>, _)| Arc::ptr_eq(other, issuer) || other == issuer;
+        if let Some((_, hash)) = kept.iter().find(same) {
+            return *hash;
+        }
+        let hash = IssuerHash::of(issuer);
+        if kept.len() < ISSUERS_KEPT {
+            // Of two that are added at once, one is lost and added again.
+            self.0.store(Arc::new(kept.iter().cloned().chain([(Arc::clone(issuer), hash)]).collect()));
+        }
+        hash
+    }
+}
 
 /// The keys that can cover one token, in one allocation.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +77,8 @@ pub(super) struct TokenKeys {
 pub(super) const KEYS_PER_TOKEN: usize = 3;
 
 impl TokenKeys {
-    pub(super) fn of(prefix: &str, token: &TokenFacts) -> Self {
+    pub(super) fn of(prefix: &str, issuers: &IssuerHashes, token: &TokenFacts) -> Self {
+        let issuer = issuers.of(&token.issuer);
         let mut text = String::with_capacity(3 * prefix.len() + 140 + token.jti.len() + token.subject.len());
         let mut key = |write: &dyn Fn(&mut String)| {
             let start = text.len();
@@ -46,7 +88,7 @@ impl TokenKeys {
         let (token, session, principal) = (
             key(&|text| push_token(text, prefix, &token.jti)),
             key(&|text| push_session(text, prefix, &token.session)),
-            key(&|text| push_principal(text, prefix, &token.issuer, &token.subject)),
+            key(&|text| push_principal(text, prefix, issuer, &token.subject)),
         );
         Self { text, token, session, principal }
     }
@@ -86,7 +128,7 @@ pub(super) fn record(prefix: &str, covers: &Covers) -> (String, i64) {
             1
         }
         Covers::Principal { issuer, subject, before } => {
-            push_principal(&mut key, prefix, issuer, subject);
+            push_principal(&mut key, prefix, IssuerHash::of(issuer), subject);
             // Rounded up, so that no token issued before the instant escapes by a fraction.
             millis_up(*before)
         }
@@ -110,12 +152,8 @@ fn push_session(text: &mut String, prefix: &str, session: &crate::identity::sess
     text.push_str(session.0.hyphenated().encode_lower(&mut buffer));
 }
 
-fn push_principal(text: &mut String, prefix: &str, issuer: &str, subject: &str) {
-    text.extend([prefix, "revoked_before:"]);
-    for byte in &digest::digest(&digest::SHA256, issuer.as_bytes()).as_ref()[..ISSUER_HASH_BYTES] {
-        write!(text, "{byte:02x}").expect("a string grows");
-    }
-    text.extend([":", subject]);
+fn push_principal(text: &mut String, prefix: &str, issuer: IssuerHash, subject: &str) {
+    text.extend([prefix, "revoked_before:", issuer.as_str(), ":", subject]);
 }
 
 pub(super) fn epoch(prefix: &str) -> String {
@@ -132,8 +170,6 @@ pub(super) fn loading(prefix: &str, rebuild: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use uuid::Uuid;
 
     use super::*;
@@ -152,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_documented_keys_are_asked_for_and_written() {
-        let keys = TokenKeys::of("gw:", &facts());
+        let keys = TokenKeys::of("gw:", &IssuerHashes::default(), &facts());
         // `printf %s https://id.example | sha256sum | cut -c-32`
         let expected = [
             "gw:revoked_jti:j-1".to_owned(),
@@ -171,8 +207,20 @@ mod tests {
     }
 
     #[test]
+    fn issuers_keep_their_hashes_apart() {
+        let hashes = IssuerHashes::default();
+        for _ in 0..2 {
+            for number in 0..=ISSUERS_KEPT {
+                let issuer: Arc<str> = format!("https://{number}.example").into();
+                assert_eq!(hashes.of(&issuer), IssuerHash::of(&issuer));
+            }
+        }
+        assert_eq!(hashes.0.load().len(), ISSUERS_KEPT);
+    }
+
+    #[test]
     fn any_value_of_a_token_or_session_key_counts() {
-        let keys = TokenKeys::of("", &facts());
+        let keys = TokenKeys::of("", &IssuerHashes::default(), &facts());
         let set = Some(b"whatever".to_vec());
         let verdict = |values: [Option<Vec<u8>>; 3]| covering(&values, &keys, facts().issued_at).expect("readable");
         assert_eq!(verdict([set.clone(), None, None]), Some(RevokedBy::Token));
@@ -182,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_principal_record_covers_tokens_issued_strictly_before_it() {
-        let (keys, issued_at) = (TokenKeys::of("", &facts()), facts().issued_at);
+        let (keys, issued_at) = (TokenKeys::of("", &IssuerHashes::default(), &facts()), facts().issued_at);
         let verdict =
             |before: i64| covering(&[None, None, Some(before.to_string().into_bytes())], &keys, issued_at).expect("readable");
         assert_eq!(verdict(issued_at.as_millisecond()), None);
@@ -191,7 +239,7 @@ mod tests {
 
     #[test]
     fn an_instant_that_cannot_be_read_is_not_taken_for_a_no() {
-        let keys = TokenKeys::of("", &facts());
+        let keys = TokenKeys::of("", &IssuerHashes::default(), &facts());
         let verdict = covering(&[None, None, Some(b"soon".to_vec())], &keys, facts().issued_at);
         assert!(matches!(verdict, Err(Failure::NotAnInstant(_))));
     }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
 use super::failure::Failure;
 use super::keys::{self, KEYS_PER_TOKEN, TokenKeys};
+use super::link::State;
 use crate::store::RevokedBy;
 
 /// Look-ups per `MGET`: three keys each keep it below a hundred microseconds of the server's time.
@@ -20,7 +21,7 @@ const BATCH_MAX: usize = 128;
 /// Batches on their way at once. More would only make each smaller.
 const IN_FLIGHT_MAX: usize = 4;
 /// Look-ups that may wait. Beyond it, requests are refused at once instead of waiting for their deadline.
-pub(super) const WAITING_MAX: usize = 8 * 1024;
+const WAITING_MAX: usize = 8 * 1024;
 
 pub(super) type Answer = Result<Option<RevokedBy>, Failure>;
 
@@ -32,8 +33,34 @@ pub(super) struct Ask {
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-/// Answers until every sender is gone.
-pub(super) async fn serve(mut asks: mpsc::Receiver<Ask>, shared: Arc<Shared>) {
+/// The way of look-ups to Redis: a task and a connection, of one runtime.
+#[derive(Debug)]
+pub(super) struct Lane {
+    asks: mpsc::Sender<Ask>,
+    state: watch::Receiver<State>,
+}
+
+impl Lane {
+    /// Opened in the current runtime, over the connection of `state`.
+    pub(super) fn open(state: watch::Receiver<State>, shared: Arc<Shared>) -> Self {
+        let (asks, waiting) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(serve(waiting, state.clone(), shared));
+        Self { asks, state }
+    }
+
+    /// Has one look-up wait.
+    pub(super) fn ask(&self, ask: Ask) -> Result<(), Failure> {
+        self.asks.try_send(ask).map_err(|_| Failure::Overloaded)
+    }
+
+    /// A look-up of no token: fails when every other one would.
+    pub(super) async fn probe(&self, shared: &Shared) -> Result<(), Failure> {
+        if fetch(&[], &self.state, shared).await?.complete { Ok(()) } else { Err(Failure::Incomplete) }
+    }
+}
+
+/// Answers until every sender is gone, and all that they have asked.
+async fn serve(mut asks: mpsc::Receiver<Ask>, state: watch::Receiver<State>, shared: Arc<Shared>) {
     let mut in_flight = FuturesUnordered::new();
     let mut batch = Vec::with_capacity(BATCH_MAX);
     loop {
@@ -42,20 +69,22 @@ pub(super) async fn serve(mut asks: mpsc::Receiver<Ask>, shared: Arc<Shared>) {
             Some(()) = in_flight.next() => {}
             received = asks.recv_many(&mut batch, BATCH_MAX), if in_flight.len() < IN_FLIGHT_MAX => {
                 if received == 0 {
-                    return;
+                    break;
                 }
                 // Their requests were answered meanwhile: by their deadline, or because the client left.
                 batch.retain(|ask| !ask.answer.is_closed());
                 if !batch.is_empty() {
-                    in_flight.push(answer(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)), &shared));
+                    in_flight.push(answer(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)), &state, &shared));
                 }
             }
         }
     }
+    // Another lane has taken over; what was asked here is answered here.
+    while in_flight.next().await.is_some() {}
 }
 
-async fn answer(asks: Vec<Ask>, shared: &Shared) {
-    let fetched = fetch(&asks, shared).await;
+async fn answer(asks: Vec<Ask>, state: &watch::Receiver<State>, shared: &Shared) {
+    let fetched = fetch(&asks, state, shared).await;
     for (index, ask) in asks.into_iter().enumerate() {
         let answer = match &fetched {
             Ok(fetched) => fetched.answer(index, &ask),
@@ -64,11 +93,6 @@ async fn answer(asks: Vec<Ask>, shared: &Shared) {
         // An error says that the request no longer waits.
         let _ = ask.answer.send(answer);
     }
-}
-
-/// A look-up of no token: fails when every other one would.
-pub(super) async fn probe(shared: &Shared) -> Result<(), Failure> {
-    if fetch(&[], shared).await?.complete { Ok(()) } else { Err(Failure::Incomplete) }
 }
 
 /// The values of a batch, and whether their absence means anything.
@@ -88,8 +112,8 @@ impl Fetched {
     }
 }
 
-async fn fetch(asks: &[Ask], shared: &Shared) -> Result<Fetched, Failure> {
-    let link = shared.link()?;
+async fn fetch(asks: &[Ask], state: &watch::Receiver<State>, shared: &Shared) -> Result<Fetched, Failure> {
+    let link = state.borrow().link()?;
     // Read before the command is sent: an epoch that a rebuild declares meanwhile is not compared with an older answer.
     let expected = shared.epoch.borrow().clone();
     let mut command = redis::cmd("MGET");

@@ -22,19 +22,20 @@ mod rates;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 pub use self::counters::RedisCounters;
 use self::failure::{Failure, STORE};
 pub use self::feed::RedisFeed;
-use self::keys::TokenKeys;
+use self::keys::{IssuerHashes, TokenKeys};
 use self::link::{Link, State};
-use self::lookup::Ask;
+use self::lookup::{Ask, Lane};
 pub use self::rates::RedisRates;
 use super::{Probe, RebuildTicket, Revocation, RevokedBy, RevokedSet, StoreError};
 use crate::clock::Clock;
@@ -86,12 +87,22 @@ redis.call('SET', KEYS[2], ARGV[1] .. ARGV[2])
 return ARGV[1] .. ARGV[2]";
 
 /// The revoked set in Redis.
-#[derive(Debug)]
 pub struct RedisSet {
     shared: Arc<Shared>,
-    asks: mpsc::Sender<Ask>,
-    /// Ends the task that keeps the connection.
+    /// Which way look-ups go now.
+    lane: Arc<ArcSwap<Lane>>,
+    client: redis::Client,
+    issuers: IssuerHashes,
+    stop: CancellationToken,
+    /// Ends the tasks that keep the connections.
     _stop: DropGuard,
+}
+
+/// Without the client, which knows the password.
+impl std::fmt::Debug for RedisSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisSet").field("shared", &self.shared).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -188,10 +199,9 @@ impl RedisSet {
             epoch: watch::Sender::new(None),
         });
         let stop = CancellationToken::new();
-        let (asks, waiting) = mpsc::channel(lookup::WAITING_MAX);
-        tokio::spawn(link::keep(client, state, stop.clone()));
-        tokio::spawn(lookup::serve(waiting, Arc::clone(&shared)));
-        Ok(Self { shared, asks, _stop: stop.drop_guard() })
+        tokio::spawn(link::keep(client.clone(), state, stop.clone()));
+        let lane = Arc::new(ArcSwap::from_pointee(Lane::open(shared.state.clone(), Arc::clone(&shared))));
+        Ok(Self { shared, lane, client, issuers: IssuerHashes::default(), stop: stop.clone(), _stop: stop.drop_guard() })
     }
 
     async fn raise(&self, records: &[Revocation], now: Timestamp, announce: Announce) -> Result<(), Failure> {
@@ -245,13 +255,14 @@ impl RedisSet {
 impl RevokedSet for RedisSet {
     async fn lookup(&self, token: &TokenFacts) -> Result<Option<RevokedBy>, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let keys = TokenKeys::of(&self.shared.prefix, token);
-        self.asks.try_send(Ask { keys, issued_at: token.issued_at, answer }).map_err(|_| Failure::Overloaded)?;
+        let keys = TokenKeys::of(&self.shared.prefix, &self.issuers, token);
+        self.lane.load().ask(Ask { keys, issued_at: token.issued_at, answer })?;
         Ok(answered.await.map_err(|_| Failure::Stopping)??)
     }
 
     async fn probe_completeness(&self) -> Result<(), StoreError> {
-        Ok(lookup::probe(&self.shared).await?)
+        let lane = self.lane.load_full();
+        Ok(lane.probe(&self.shared).await?)
     }
 
     async fn publish(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
@@ -274,6 +285,18 @@ impl RevokedSet for RedisSet {
 
     async fn finish_rebuild(&self, ticket: RebuildTicket) -> Result<(), StoreError> {
         Ok(self.finish(&ticket).await?)
+    }
+
+    fn serve_here(&self) {
+        let (state, seen) = watch::channel(State::Connecting);
+        tokio::spawn(link::keep(self.client.clone(), state, self.stop.clone()));
+        let (lane, shared) = (Arc::clone(&self.lane), Arc::clone(&self.shared));
+        tokio::spawn(async move {
+            // The way that there was is good until this one is.
+            if seen.clone().wait_for(|state| matches!(state, State::Up(_))).await.is_ok() {
+                lane.store(Arc::new(Lane::open(seen, shared)));
+            }
+        });
     }
 
     async fn needs_rebuild(&self) {

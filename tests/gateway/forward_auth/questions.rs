@@ -208,3 +208,33 @@ async fn a_verdict_is_that_of_the_configuration_in_force() {
     assert_eq!(status, 200, "{told}");
     assert_eq!(Spelling::Traefik.ask(&site, request).await.status, 200);
 }
+
+#[tokio::test]
+async fn pages_of_other_origins_open_no_websocket_through_another_proxy() {
+    let route = "path = \"/ws\"\nwebsocket = true\naccess = \"public\"\norigins = [\"https://app.example\"]";
+    let site = site(|gateway| gateway.route(route)).await;
+    let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n";
+    for by in SPELLINGS {
+        for (origin, code) in [("https://app.example", ""), ("https://evil.example", "foreign_origin")] {
+            let fields = format!("{key}origin: {origin}\r\n");
+            let answer = by.ask(&site, Request { target: "/ws", fields: &fields, ..API }).await;
+            let reason = answer.head.one("portcullis-reason").unwrap_or_default();
+            assert_eq!((answer.status == 200, reason), (code.is_empty(), code), "{by:?} {origin}");
+        }
+    }
+}
+
+/// The proxy would forward the whole field.
+#[tokio::test]
+async fn a_token_among_subprotocols_is_not_for_another_proxy_to_forward() {
+    let site = site(|gateway| gateway.route("path = \"/ws\"\nwebsocket = true\naccess = \"public\"")).await;
+    let ada = site.registered("ada").await;
+    let fields = format!(
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\nsec-websocket-protocol: bearer, {}\r\n",
+        ada.access_token
+    );
+    for by in SPELLINGS {
+        let answer = by.ask(&site, Request { target: "/ws", fields: &fields, ..API }).await;
+        assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{by:?}");
+    }
+}

@@ -228,3 +228,15 @@ async fn an_idle_connection_costs_little() {
     println!("{each} KiB for each idle connection");
     assert!(each < 128, "{each} KiB");
 }
+
+/// A balancer's connection is everybody's: what is wrong with the requests of one must not end those of the others.
+#[tokio::test]
+async fn malformed_requests_of_a_trusted_proxy_do_not_end_its_connection() {
+    let site = Site::changed(Upstream::echo().await, |gateway| gateway.set("server.trusted_proxies=[\"127.0.0.1/32\"]")).await;
+    let mut client = site.connect().await;
+    let malformed = [&get(HOST, "/public/x")[..], &[("x-a", " b")]].concat();
+    for _ in 0..50 {
+        assert_eq!(client.ask(&malformed).await.status, 400);
+    }
+    assert_eq!(client.ask(&get(HOST, "/public/next")).await.status, 200);
+}

@@ -267,3 +267,22 @@ async fn a_request_that_is_reset_is_ended_at_the_upstream() {
     let in_flight = "portcullis_requests_in_flight";
     eventually("its end", async || (site.gateway.metric(in_flight).await == Some(0.0)).then_some(())).await;
 }
+
+/// What was answered without its body is not waited for: it would keep its place at the upstream.
+#[tokio::test]
+async fn a_body_that_nobody_wants_any_more_is_not_awaited_for_ever() {
+    let upstream = Upstream::answering(|_| {
+        Answer::early([Step::Send(b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n".to_vec())])
+    })
+    .await;
+    let site = Site::changed(upstream, |gateway| gateway.set("server.body_timeout=1s")).await;
+    let mut client = site.connect().await;
+    let begun = Instant::now();
+    let stream = client.begin(&post("/public/form"), false).await;
+    assert_eq!(client.answer(stream).await.status, 405);
+    eventually("the request has ended", async || {
+        site.gateway.metric("portcullis_requests_in_flight").await.filter(|requests| *requests == 0.0)
+    })
+    .await;
+    soon(begun);
+}
