@@ -12,12 +12,12 @@ use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use jiff::Timestamp;
 
-use crate::auth::authenticate::{AuthenticateError, Authenticator};
+use crate::auth::authenticate::{AuthenticateError, Authenticator, Doubt, Recognised};
 use crate::clock::Clock;
 use crate::identity::Caller;
 use crate::identity::access_token::TokenError;
 use crate::limit::{HeadTooLarge, RequestLimits};
-use crate::policy::access::{self, Access, AccessRefusal, Permit};
+use crate::policy::access::{self, Access, AccessRefusal, OnUnknown, Permit};
 use crate::policy::bearer::{self, BearerError};
 use crate::policy::cors;
 use crate::policy::head::{self, HeadError};
@@ -203,8 +203,10 @@ impl Gate {
     /// # Errors
     /// Why it is refused. Nothing may reach an upstream then.
     pub async fn admit(&self, way: &Way<'_>, head: &Parts) -> Result<Permit, Denied> {
-        let caller = self.caller(way, head).await?;
-        self.rules.decide(way, caller, || self.clock.now())
+        let recognised = self.caller(way, head).await?;
+        let doubtful = recognised.as_ref().is_some_and(|recognised| recognised.doubtful);
+        let permit = self.rules.decide(way, recognised.map(|recognised| recognised.caller), || self.clock.now())?;
+        Ok(permit.in_doubt(doubtful))
     }
 
     /// Decides the same about a request whose caller was recognised by other means than its access token alone.
@@ -215,14 +217,14 @@ impl Gate {
         self.rules.decide(way, Some(caller), || self.clock.now())
     }
 
-    async fn caller(&self, way: &Way<'_>, head: &Parts) -> Result<Option<Arc<Caller>>, Denied> {
+    async fn caller(&self, way: &Way<'_>, head: &Parts) -> Result<Option<Recognised>, Denied> {
         if !way.looks_at_tokens() {
             return Ok(None);
         }
         let in_handshake = way.route.websocket && subprotocol::is_handshake(head);
         let offered = if in_handshake { subprotocol::token(&head.headers).map_err(Denied::Bearer)? } else { None };
         match bearer::extract(&head.headers).map_err(Denied::Bearer)?.or(offered) {
-            Some(token) => self.authenticator.authenticate(token).await.map(Some).map_err(Denied::Authenticate),
+            Some(token) => self.authenticator.recognise(token, way.doubt(head)).await.map(Some).map_err(Denied::Authenticate),
             None => Ok(None),
         }
     }
@@ -238,6 +240,19 @@ impl<'a> Way<'a> {
     fn looks_at_tokens(&self) -> bool {
         let guarded = || self.rewritten.as_ref()?.guard.filter(|guard| guard.access != Access::Public);
         self.route.access != Access::Public || guarded().is_some()
+    }
+
+    /// What becomes of a token of which nobody can say whether it was revoked. Every route that looks at it must let it pass.
+    fn doubt(&self, head: &Parts) -> Doubt {
+        let guard = self.rewritten.as_ref().and_then(|rewritten| rewritten.guard);
+        let mut looking = [Some(self.route), guard].into_iter().flatten().filter(|route| route.access != Access::Public);
+        let admitted = looking.all(|route| match route.on_unknown {
+            OnUnknown::Deny => false,
+            OnUnknown::Allow => true,
+            // A WebSocket opens with GET, and is for anything.
+            OnUnknown::AllowSafeMethods => head.method.is_safe() && !head.headers.contains_key(header::UPGRADE),
+        });
+        if admitted { Doubt::Admitted } else { Doubt::Refused }
     }
 }
 
@@ -300,6 +315,12 @@ impl Denied {
     #[must_use]
     pub fn is_expiry(&self) -> bool {
         matches!(self, Self::Authenticate(AuthenticateError::Token(TokenError::Expired)))
+    }
+
+    /// Whether nothing is known to be wrong, and nobody can say whether the token was revoked.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Authenticate(AuthenticateError::Unknown(_)))
     }
 
     /// How recent a password the route asks for; none for any other refusal.

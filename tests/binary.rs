@@ -12,6 +12,8 @@ mod configuration;
 mod import;
 #[path = "binary/keys.rs"]
 mod keys;
+#[path = "binary/revoke.rs"]
+mod revoke;
 #[path = "support/services.rs"]
 mod services;
 

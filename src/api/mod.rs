@@ -23,6 +23,7 @@ pub mod problem;
 mod query;
 pub mod reauthenticate;
 pub mod register;
+mod revocations;
 pub mod sessions;
 pub mod users;
 pub mod verify;
@@ -106,6 +107,7 @@ fn endpoints(prefix: &str) -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(one_time::redeem))
         .routes(routes!(reauthenticate::reauthenticate))
         .routes(routes!(reauthenticate::send))
+        .routes(routes!(revocations::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(users::list, users::add))
         .routes(routes!(users::show, users::change, users::delete))

@@ -98,7 +98,7 @@ words! {
         ClientDeleted = "client_deleted",
         /// A client's proof was refused.
         ClientFailed = "client_failed",
-        /// An access token was revoked by whoever held it.
+        /// An access token was revoked, by whoever held it or by an administrator.
         TokenRevoked = "token_revoked",
         /// An API key was made.
         ApiKeyCreated = "api_key_created",

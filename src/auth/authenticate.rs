@@ -19,6 +19,7 @@ use quick_cache::{Equivalent, UnitWeighter};
 use crate::clock::Clock;
 use crate::identity::Caller;
 use crate::identity::access_token::{self, TokenError, TokenPolicy};
+use crate::identity::foreign_token::ForeignPolicy;
 use crate::identity::machine_secret::MachineSecret;
 use crate::identity::signing_keys::KeyRing;
 use crate::issuers::{IssuerOutage, Issuers};
@@ -66,6 +67,41 @@ pub enum AuthenticateError {
     /// The store of API keys cannot be asked: refused.
     #[error("the api key cannot be looked up")]
     Unavailable,
+}
+
+/// What to do with a genuine token of which nobody can say whether it was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It is refused.
+    Refused,
+    /// It passes, unless what this process remembers speaks against it.
+    Admitted,
+}
+
+/// Who a credential speaks for.
+#[derive(Debug, Clone)]
+pub struct Recognised {
+    /// The caller.
+    pub caller: Arc<Caller>,
+    /// Nobody could say whether it was revoked, and that was to be no hindrance.
+    pub doubtful: bool,
+}
+
+impl Recognised {
+    fn for_certain(caller: Arc<Caller>) -> Self {
+        Self { caller, doubtful: false }
+    }
+
+    /// What becomes of a caller whom nobody can vouch for.
+    fn despite(why: UnknownWhy, doubt: Doubt, caller: Arc<Caller>) -> Result<Self, AuthenticateError> {
+        if doubt.passes(why) { Ok(Self { caller, doubtful: true }) } else { Err(AuthenticateError::Unknown(why)) }
+    }
+}
+
+impl Doubt {
+    fn passes(self, why: UnknownWhy) -> bool {
+        self == Self::Admitted && why != UnknownWhy::Suspected
+    }
 }
 
 /// A token's text as a cache key: compared in full, hashed by its end.
@@ -158,6 +194,12 @@ impl Authenticator {
         self.any_foreign.store(any, Ordering::Release);
     }
 
+    /// What the tokens of each other issuer must say to be accepted.
+    #[must_use]
+    pub fn foreign_policies(&self) -> Vec<Arc<ForeignPolicy>> {
+        self.foreign.load().issuers().policies().cloned().collect()
+    }
+
     /// The caller whom `token` speaks for.
     ///
     /// The revoked set is asked about genuine tokens only (RFC 8725 §3.1), and about those every time.
@@ -165,33 +207,41 @@ impl Authenticator {
     /// # Errors
     /// The token is not acceptable, was revoked, or may have been.
     pub async fn authenticate(&self, token: &str) -> Result<Arc<Caller>, AuthenticateError> {
+        self.recognise(token, Doubt::Refused).await.map(|recognised| recognised.caller)
+    }
+
+    /// The same, where the revoked set may be without an answer.
+    ///
+    /// # Errors
+    /// The token is not acceptable, was revoked, or may have been and that is not to pass.
+    pub async fn recognise(&self, token: &str, doubt: Doubt) -> Result<Recognised, AuthenticateError> {
         if MachineSecret::is_api_key(token) {
             let unknown = AuthenticateError::ApiKey(ApiKeyRefusal::Unknown);
             let keys = self.api_keys.as_ref().ok_or(unknown)?;
             // In a box of its own, so that the future of every other request stays small.
-            return Box::pin(keys.authenticate(token, &*self.revocations)).await;
+            return Box::pin(keys.authenticate(token, &*self.revocations, doubt)).await;
         }
         if self.any_foreign.load(Ordering::Acquire) && !self.remembers(token) {
             let foreign = self.foreign.load_full();
             match foreign.read(token, self.clock.now())? {
                 Reading::NotForeign => {}
-                Reading::Caller(caller) => return self.not_revoked(caller).await,
+                Reading::Caller(caller) => return self.not_revoked(caller, doubt).await,
                 // In a box of its own, like an API key's.
-                Reading::Ask(issuer) => return self.not_revoked(Box::pin(foreign::ask(issuer, token)).await?).await,
+                Reading::Ask(issuer) => return self.not_revoked(Box::pin(foreign::ask(issuer, token)).await?, doubt).await,
             }
         }
-        self.not_revoked(self.verify(token).map_err(AuthenticateError::Token)?).await
+        self.not_revoked(self.verify(token).map_err(AuthenticateError::Token)?, doubt).await
     }
 
-    async fn not_revoked(&self, caller: Arc<Caller>) -> Result<Arc<Caller>, AuthenticateError> {
+    async fn not_revoked(&self, caller: Arc<Caller>, doubt: Doubt) -> Result<Recognised, AuthenticateError> {
         let verdict = match self.revocations.at_hand(&caller.token) {
             Some(verdict) => verdict,
             None => self.revocations.check(&caller.token).await,
         };
         match verdict {
-            Verdict::Live => Ok(caller),
+            Verdict::Live => Ok(Recognised::for_certain(caller)),
             Verdict::Revoked(by) => Err(AuthenticateError::Revoked(by)),
-            Verdict::Unknown(why) => Err(AuthenticateError::Unknown(why)),
+            Verdict::Unknown(why) => Recognised::despite(why, doubt, caller),
         }
     }
 

@@ -25,6 +25,7 @@ pub mod reauthenticate;
 pub mod refresh;
 pub mod register;
 pub mod revive;
+pub mod revocation;
 pub mod sessions;
 pub mod terms;
 pub mod throttle;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::identity::access_token;
 use crate::identity::machine_secret::{MachineSecret, SecretKind};
 use crate::store::{Covers, Revocation};
@@ -27,8 +29,7 @@ impl Auth {
         let Ok(caller) = access_token::verify_at_any_time(token, &self.ring.load(), &self.settings.tokens) else {
             return Ok(());
         };
-        // As long as any clock may still accept it: once for a verifier's leeway, once for the clock behind it.
-        let expires_at = caller.token.expires_at + 2 * self.settings.tokens.skew + Duration::from_secs(1);
+        let expires_at = forgotten_at(caller.token.expires_at, self.settings.tokens.skew);
         if expires_at <= self.now() {
             return Ok(());
         }
@@ -54,4 +55,10 @@ impl Auth {
         }
         Ok(())
     }
+}
+
+/// When the record of a token may be forgotten: no clock accepts it any more. The skew counts once for a verifier's leeway,
+/// and once for the clock behind it.
+pub(super) fn forgotten_at(expires_at: Timestamp, skew: Duration) -> Timestamp {
+    expires_at + 2 * skew + Duration::from_secs(1)
 }

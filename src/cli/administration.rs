@@ -27,6 +27,11 @@ pub(super) fn administer(source: &Source, work: impl AsyncFnOnce(&Administration
 }
 
 impl Administration {
+    /// What the command works with.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The use cases.
     pub(super) fn auth(&self) -> &Auth {
         &self.services.auth

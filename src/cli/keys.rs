@@ -83,8 +83,8 @@ impl KeysCommand {
                 record(source, "retire", &kid)
             }
             Self::Remove { kid } => {
-                remove(&config.auth.keys, &ring, &kid, now)?;
-                record(source, "remove", &kid)
+                remove(source, &kid)?;
+                output::print(&format!("removed {kid}: running gateways refuse its tokens within seconds"))
             }
         }
     }
@@ -168,10 +168,12 @@ fn retire(config: &Config, ring: &KeyRing, kid: &str, now: Timestamp) -> Result<
     ))
 }
 
-fn remove(path: &Path, ring: &KeyRing, kid: &str, now: Timestamp) -> Result<(), Failure> {
-    another_signs(ring, kid, now)?;
-    key_file::remove_key(path, kid).context("the key was not removed")?;
-    output::print(&format!("removed {kid}: running gateways refuse its tokens within seconds"))
+/// Removes a key and notes it; what to print is for the command to say.
+pub(super) fn remove(source: &Source, kid: &str) -> Result<(), Failure> {
+    let path = config::load(source)?.auth.keys;
+    another_signs(&open(&path)?, kid, SystemClock.now())?;
+    key_file::remove_key(&path, kid).context("the key was not removed")?;
+    record(source, "remove", kid)
 }
 
 /// Refuses to take the last key that can sign.

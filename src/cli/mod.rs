@@ -15,6 +15,7 @@ mod invite;
 mod keys;
 mod output;
 mod password;
+mod revoke;
 mod run;
 mod running_gateway;
 mod session;
@@ -40,6 +41,7 @@ Examples:
   portcullis user add ada --role admin       asks for the password
   portcullis invite --role editor            a link by which somebody can register
   portcullis session revoke --user ada       sign ada out everywhere, at once
+  portcullis revoke --token @leaked.jwt      refuse a token from the next request on
   portcullis client add billing              a program of its own; prints the secret once
   portcullis keys rotate                     let a new key take over signing
 
@@ -89,6 +91,8 @@ enum Command {
     /// List and revoke sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Revoke a token, a session, all of a user's sessions or a signing key: no gateway accepts it once this returns
+    Revoke(revoke::Revoke),
     /// List who did what to which account
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -172,6 +176,7 @@ impl Command {
             Self::User(command) => command.run(source),
             Self::Invite(invite) => invite.run(source),
             Self::Session(command) => command.run(source),
+            Self::Revoke(revoke) => revoke.run(source),
             Self::Audit(command) => command.run(source),
             Self::Client(command) => command.run(source),
             Self::ApiKey(command) => command.run(source),

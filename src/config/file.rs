@@ -461,6 +461,8 @@ pub struct Route {
     pub access: Access,
     /// What a caller must have besides a valid token.
     pub require: Require,
+    /// What becomes of a token while nobody can say whether it was revoked.
+    pub on_unknown: routes::OnUnknown,
     /// Whether the bearer token is forwarded; as `identity_headers.pass_token` says unless set.
     pub pass_token: Option<bool>,
     /// Whether WebSocket upgrades may pass.

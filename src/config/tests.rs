@@ -11,7 +11,7 @@ use super::super::{Balance, Config, Environment, HashBy, MailTransport, Registra
 use super::*;
 use crate::identity::password::PasswordPolicy;
 use crate::limit::RequestLimits;
-use crate::policy::access::Access;
+use crate::policy::access::{Access, OnUnknown};
 
 /// The least that is accepted; a test appends what it is about.
 const LEAST: &str = "[upstreams.app]\nservers = [\"http://127.0.0.1:3000\"]\n[[routes]]\npath = \"/\"\nupstream = \"app\"\n";
@@ -557,6 +557,8 @@ fn a_route_that_protects_less_than_it_says_is_refused() {
     let route = |more: &str| format!("[[routes]]\npath = '/a'\nupstream = 'app'\n{more}\n");
     refused(&route("access = 'public'\nrequire = { roles = ['admin'] }"), "routes[0].require", "never be checked");
     refused(&route("access = 'public'\nrequire = { max_age = '5m' }"), "routes[0].require", "never be checked");
+    refused(&route("access = 'public'\non_unknown = 'insecure_allow'"), "routes[0].on_unknown", "never be looked at");
+    refused(&route("on_unknown = 'allow'"), "routes[0].on_unknown", "insecure_allow");
     refused(&route("require = { max_age = '0s' }"), "routes[0].require.max_age", "out of bounds");
     refused(&route("require = { max_age = '1500ms' }"), "routes[0].require.max_age", "whole seconds");
     refused(&route("require = { roles = ['a,b'] }"), "routes[0].require.roles[0]", "the role \"a,b\"");
@@ -564,6 +566,23 @@ fn a_route_that_protects_less_than_it_says_is_refused() {
     refused(&route("require = { role = ['admin'] }"), "routes[0].require.role", "unknown key");
     let text = format!("{}[auth]\nself_assigned_roles = ['editor']", route("require = { roles = ['editor'] }"));
     assert_eq!(problems(config(&text)), ["routes[0].require.roles: whoever registers may take the role `editor`"]);
+}
+
+#[test]
+fn whoever_lets_tokens_pass_that_may_be_revoked_is_warned() {
+    let decided = |more: &str| config(&format!("[[routes]]\npath = '/a'\nupstream = 'app'\n{more}\n")).expect("accepted");
+    for (written, expected, warned) in [
+        ("", OnUnknown::Deny, false),
+        ("on_unknown = 'deny'", OnUnknown::Deny, false),
+        ("access = 'public'\non_unknown = 'deny'", OnUnknown::Deny, false),
+        ("on_unknown = 'insecure_allow'", OnUnknown::Allow, true),
+        ("access = 'optional'\non_unknown = 'insecure_allow_safe_methods'", OnUnknown::AllowSafeMethods, true),
+    ] {
+        let config = decided(written);
+        assert_eq!(config.routes[0].on_unknown, expected, "{written}");
+        let warnings: Vec<_> = config.warnings.problems().iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(warnings, if warned { vec!["routes[0].on_unknown"] } else { vec![] }, "{written}");
+    }
 }
 
 #[test]

@@ -128,6 +128,30 @@ pub fn claimed_issuer(token: &str) -> Option<Box<str>> {
     serde_json::from_slice(&unverified.payload()?).ok().map(|Issuer { iss }| iss)
 }
 
+/// What a JWT says of itself that its revocation needs. Nothing in it is proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Every id that it can be known by, that of its `jti` first.
+    pub ids: Vec<Box<str>>,
+    /// JWT `exp`, if it has one.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Reads what the revocation of a token of this issuer needs, without the issuer's keys: they may be out of reach when it
+/// matters. Whoever asks must be somebody who may revoke any token.
+///
+/// # Errors
+/// It cannot be a token that is accepted.
+pub fn claimed(token: &str, policy: &ForeignPolicy) -> Result<Claimed, TokenError> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(TokenError::TooLong);
+    }
+    let unverified: Unverified<'_, Header> = Unverified::parse(token).map_err(|_| TokenError::Malformed)?;
+    let payload = unverified.payload().ok_or(TokenError::Malformed)?;
+    let claims = json::object(&payload).ok_or(TokenError::Claims)?;
+    claims::claimed(&claims, unverified.signed, policy)
+}
+
 /// What an opaque token is remembered by: SHA-256.
 #[must_use]
 pub fn digest(token: &str) -> TokenHash {

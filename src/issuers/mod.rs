@@ -141,6 +141,11 @@ impl Issuers {
         self.0.iter().enumerate().find(|(_, known)| *known.policy.issuer == *issuer)
     }
 
+    /// What the tokens of each must say.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<ForeignPolicy>> {
+        self.0.iter().map(|issuer| &issuer.policy)
+    }
+
     /// The issuer that is to be asked about a token which is no JWT.
     #[must_use]
     pub fn asked_about(&self, token: &str) -> Option<&Issuer> {

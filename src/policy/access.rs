@@ -25,6 +25,18 @@ pub enum Access {
     Public,
 }
 
+/// What becomes of a genuine token while nobody can say whether it was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnUnknown {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// It passes.
+    Allow,
+    /// It passes for requests that are to change nothing (RFC 9110 §9.2.1).
+    AllowSafeMethods,
+}
+
 /// What a route demands beyond a valid token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Requirements {
@@ -50,6 +62,7 @@ pub struct Permit {
     route: Arc<Route>,
     caller: Option<Arc<Caller>>,
     outgoing: Option<Box<Outgoing>>,
+    doubtful: bool,
 }
 
 /// Why a recognised (or anonymous) caller may not pass.
@@ -74,7 +87,7 @@ pub enum AccessRefusal {
 /// Says what is missing.
 pub fn decide(route: Arc<Route>, caller: Option<Arc<Caller>>, now: impl FnOnce() -> Timestamp) -> Result<Permit, AccessRefusal> {
     match (route.access, &caller) {
-        (Access::Public, _) => return Ok(Permit { route, caller: None, outgoing: None }),
+        (Access::Public, _) => return Ok(Permit { route, caller: None, outgoing: None, doubtful: false }),
         (Access::Authenticated, None) => return Err(AccessRefusal::MissingToken),
         (Access::Optional, None) if !route.require.is_empty() => return Err(AccessRefusal::MissingToken),
         (Access::Authenticated | Access::Optional, _) => {}
@@ -97,7 +110,7 @@ pub fn decide(route: Arc<Route>, caller: Option<Arc<Caller>>, now: impl FnOnce()
             return Err(AccessRefusal::TooLongAgo(max_age));
         }
     }
-    Ok(Permit { route, caller, outgoing: None })
+    Ok(Permit { route, caller, outgoing: None, doubtful: false })
 }
 
 impl Permit {
@@ -111,6 +124,18 @@ impl Permit {
     #[must_use]
     pub fn sent_as(self, outgoing: Outgoing) -> Self {
         Self { outgoing: Some(Box::new(outgoing)), ..self }
+    }
+
+    /// The same for a caller of whom nobody can say whether the token was revoked.
+    #[must_use]
+    pub fn in_doubt(self, doubtful: bool) -> Self {
+        Self { doubtful, ..self }
+    }
+
+    /// Whether nobody can say whether the caller's token was revoked.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// What it is sent as, if not as it was asked for.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::identity::session::SessionId;
 use crate::identity::{Caller, Credential, Kept, Principal, TokenFacts};
 
-use super::access::{Access, Requirements};
+use super::access::{Access, OnUnknown, Requirements};
 use super::host::HostPattern;
 use super::pattern::PathPattern;
 use super::route::Route;
@@ -27,6 +27,7 @@ pub(crate) fn route(host: Option<&str>, path: &str) -> Route {
         upstream: "app".into(),
         access: Access::Authenticated,
         require: Requirements::default(),
+        on_unknown: OnUnknown::Deny,
         pass_token: false,
         websocket: false,
         origins: Box::default(),

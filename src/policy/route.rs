@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::access::{Access, Requirements};
+use super::access::{Access, OnUnknown, Requirements};
 use super::conditions::Conditions;
 use super::filters::Filters;
 use super::host::{self, Host, HostPattern};
@@ -43,6 +43,8 @@ pub struct Route {
     pub access: Access,
     /// What else is needed.
     pub require: Requirements,
+    /// What becomes of a token while nobody can say whether it was revoked.
+    pub on_unknown: OnUnknown,
     /// Whether the bearer token is forwarded to the upstream.
     pub pass_token: bool,
     /// Whether WebSocket upgrades may pass.

@@ -21,6 +21,10 @@ use crate::api::problem::Problem;
 use crate::policy::access::Permit;
 use crate::policy::head;
 use crate::reason::Reason;
+use crate::telemetry::labels::UnknownDecision;
+
+/// What the access log says of a request that its route's `on_unknown` let in.
+const LET_IN_UNKNOWN: &str = "revocation_unknown_allowed";
 
 /// What is to become of a request.
 pub(super) enum Verdict {
@@ -57,7 +61,17 @@ pub(super) async fn judge(
     if let Some(filters) = filters {
         filters::before_token(head, ctx, &way, filters).await?;
     }
-    let permit = dialects::admit(snapshot, head, &way, ctx.dialect.as_ref()).await?;
+    let admitted = dialects::admit(snapshot, head, &way, ctx.dialect.as_ref()).await;
+    let permit = admitted.inspect_err(|denied| {
+        if denied.is_unknown() {
+            parts.metrics.revocation_unknown(UnknownDecision::Denied);
+        }
+    })?;
+    if permit.is_doubtful() {
+        parts.metrics.revocation_unknown(UnknownDecision::Allowed);
+        parts.streams.doubt();
+        ctx.detail = Some(LET_IN_UNKNOWN);
+    }
     if let Some(filters) = filters {
         filters::after_token(ctx, &way, filters, &permit).await?;
         if let Some(redirect) = &filters.redirect {

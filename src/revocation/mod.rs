@@ -244,8 +244,15 @@ impl Revocations {
         match self.look_up(token).await {
             Ok(Some(by)) => Verdict::Revoked(by),
             Ok(None) => Verdict::Live,
+            Err(_) if self.suspects(token) => Verdict::Unknown(UnknownWhy::Suspected),
             Err(why) => Verdict::Unknown(why),
         }
+    }
+
+    /// Whether the mirror, if there is one, has something that may cover the token. However old it is: nothing that was
+    /// revoked comes back.
+    fn suspects(&self, token: &TokenFacts) -> bool {
+        self.following.as_ref().and_then(Following::mirror).is_some_and(|mirror| mirror.may_cover(token))
     }
 
     async fn look_up(&self, token: &TokenFacts) -> Result<Option<RevokedBy>, UnknownWhy> {

@@ -29,6 +29,9 @@ pub enum UnknownWhy {
     Unavailable,
     /// The set lost its contents, and its negatives mean nothing until it is rebuilt.
     Rebuilding,
+    /// The set does not answer, and what this process remembers of it may cover the token: refused whatever else is let
+    /// pass.
+    Suspected,
 }
 
 impl Verdict {
@@ -49,6 +52,7 @@ impl UnknownWhy {
             Self::Deadline => "deadline",
             Self::Unavailable => "unavailable",
             Self::Rebuilding => "rebuilding",
+            Self::Suspected => "suspected",
         }
     }
 }

@@ -95,6 +95,14 @@ labels! {
         Unknown = "unknown",
     }
 
+    /// What became of a request of whose token nobody could say whether it was revoked.
+    UnknownDecision = "decision" {
+        /// It was refused.
+        Denied = "denied",
+        /// Its route's `on_unknown` let it in.
+        Allowed = "allowed",
+    }
+
     /// What ended a stream, with what had admitted it.
     StreamEnd = "cause" {
         /// Its token was revoked.

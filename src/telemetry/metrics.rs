@@ -20,7 +20,7 @@ use super::acme::AcmeFamilies;
 use super::configuration::ConfigurationFamilies;
 use super::labels::{
     AcmeOutcome, AcmeState, CheckMode, CheckVerdict, ConfigReload, EarlyRefusal, FeedGap, JwksState, Label, Log, MailResult,
-    Outcome, RepublicationCause, StreamEnd,
+    Outcome, RepublicationCause, StreamEnd, UnknownDecision,
 };
 use super::mirror::MirrorFamilies;
 pub use super::mirror::MirrorState;
@@ -271,6 +271,11 @@ impl Metrics {
     /// So many streams of known callers are open.
     pub fn streams_open(&self, streams: usize) {
         self.streams.open.set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+
+    /// Nobody could say whether a request's token was revoked.
+    pub fn revocation_unknown(&self, decision: UnknownDecision) {
+        self.mirror.unknown.of(decision).inc();
     }
 
     /// A stream was cut off.

@@ -1,10 +1,10 @@
-//! Metrics of the feed of revocations, and of the mirror that it feeds.
+//! Metrics of the feed of revocations, of the mirror that it feeds, and of what neither they nor Redis know.
 
 use std::time::Duration;
 
 use prometheus::{Gauge, IntGauge};
 
-use super::labels::FeedGap;
+use super::labels::{FeedGap, UnknownDecision};
 use super::metrics::{Counters, Declare};
 
 /// How the mirror of the revoked set is.
@@ -23,6 +23,7 @@ pub struct MirrorState {
 #[derive(Debug)]
 pub(super) struct MirrorFamilies {
     pub(super) gaps: Counters<FeedGap>,
+    pub(super) unknown: Counters<UnknownDecision>,
     staleness: Gauge,
     records: IntGauge,
     bytes: IntGauge,
@@ -35,6 +36,10 @@ impl MirrorFamilies {
             gaps: declare.closed(
                 "portcullis_revocation_feed_gaps_total",
                 "Times that following the feed of revocations had to begin again, by cause.",
+            ),
+            unknown: declare.closed(
+                "portcullis_revocation_unknown_total",
+                "Requests of whose tokens nobody could say whether they were revoked, by what became of them.",
             ),
             staleness: declare.register(Gauge::new(
                 "portcullis_revocation_staleness_seconds",

@@ -12,6 +12,7 @@ use crate::support::gate;
 const ENDPOINTS: &[(&str, &[&str])] = &[
     ("/.well-known/jwks.json", &["GET"]),
     ("/.well-known/oauth-authorization-server", &["GET"]),
+    ("/auth/admin/revocations", &["POST"]),
     ("/auth/api-keys", &["GET", "POST"]),
     ("/auth/api-keys/{id}", &["DELETE"]),
     ("/auth/email/verify", &["POST"]),

@@ -24,17 +24,17 @@ use uuid::Uuid;
 use super::services::Redis;
 use super::{CONFIGURATION, Done, Place, assert_says};
 
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 const ANOTHER: &str = "battery staple correct horse";
 
 impl Place {
-    fn with_ada() -> Self {
+    pub(crate) fn with_ada() -> Self {
         let place = Self::new();
         place.add("ada --email ada@example.com --role admin").ok();
         place
     }
 
-    fn add(&self, words: &str) -> Done {
+    pub(crate) fn add(&self, words: &str) -> Done {
         self.run_with(&format!("user add {words} --password-stdin"), PASSWORD)
     }
 
@@ -49,12 +49,12 @@ impl Place {
         Services::open(&config, &Arc::new(Metrics::new())).await.unwrap()
     }
 
-    async fn sign_in(&self, password: &str) -> Result<Tokens, LoginError> {
+    pub(crate) async fn sign_in(&self, password: &str) -> Result<Tokens, LoginError> {
         self.services().await.auth.login("ada", password, &Origin::default()).await
     }
 
     /// Whether a gateway that follows the database refuses the token as revoked.
-    async fn is_revoked(&self, tokens: &Tokens) -> bool {
+    pub(crate) async fn is_revoked(&self, tokens: &Tokens) -> bool {
         let services = self.services().await;
         services.revocations.follow_now().await.unwrap();
         let verdict = services.authenticator.authenticate(tokens.access_token.expose_secret()).await;

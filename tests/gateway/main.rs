@@ -5,6 +5,7 @@ mod access;
 mod acme;
 mod admin;
 mod admin_api;
+mod admin_revocations;
 mod api_keys;
 mod audit;
 mod compat;

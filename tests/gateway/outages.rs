@@ -4,6 +4,7 @@
 mod database;
 mod history;
 mod mirror;
+mod on_unknown;
 
 use std::net::SocketAddr;
 

@@ -18,6 +18,7 @@ use crate::auth::profile::ProfileError;
 use crate::auth::reauthenticate::ReauthenticateError;
 use crate::auth::refresh::RefreshError;
 use crate::auth::register::RegisterError;
+use crate::auth::revocation::RevokeError;
 use crate::auth::sessions::RevokeSessionError;
 use crate::auth::throttle::Throttled;
 use crate::auth::users::AdminError;
@@ -194,6 +195,17 @@ impl From<RevokeSessionError> for Problem {
         match error {
             RevokeSessionError::NotFound => Self::new(Reason::NotFound).with_detail("there is no such session"),
             RevokeSessionError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<RevokeError> for Problem {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Invalid(rule) => Self::invalid(vec![rule]),
+            RevokeError::NoSuchSession => Self::new(Reason::NotFound).with_detail("there is no such session"),
+            RevokeError::NoSuchUser => Self::new(Reason::NotFound).with_detail("there is no such user"),
+            RevokeError::Outage(outage) => outage.into(),
         }
     }
 }

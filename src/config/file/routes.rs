@@ -125,3 +125,17 @@ pub enum Per {
     /// All requests of the route together.
     Route,
 }
+
+/// What becomes of a genuine token while nobody can say whether it was revoked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum OnUnknown {
+    /// It is refused with 503.
+    #[default]
+    Deny,
+    /// It passes.
+    InsecureAllow,
+    /// It passes for GET, HEAD and OPTIONS, and not for WebSockets.
+    InsecureAllowSafeMethods,
+}

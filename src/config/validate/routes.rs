@@ -13,7 +13,7 @@ use crate::config::place::Path;
 use crate::config::schema::closest;
 use crate::config::units::DurationText;
 use crate::identity::user::Role;
-use crate::policy::access::{Access, Requirements};
+use crate::policy::access::{Access, OnUnknown, Requirements};
 use crate::policy::host::HostPattern;
 use crate::policy::pattern::PathPattern;
 use crate::policy::route::{Route, Timeouts};
@@ -85,6 +85,7 @@ fn route(check: &mut Check<'_>, path: &Path, file: &file::Route, defaults: &Defa
         upstream: upstream?,
         access,
         require,
+        on_unknown: on_unknown(check, path, file),
         pass_token: file.pass_token.unwrap_or(defaults.pass_token),
         websocket: file.websocket,
         origins: origins.into(),
@@ -92,6 +93,25 @@ fn route(check: &mut Check<'_>, path: &Path, file: &file::Route, defaults: &Defa
         timeouts,
         filters,
     })
+}
+
+/// Letting in whom nobody vouches for is a choice that has to be seen.
+fn on_unknown(check: &mut Check<'_>, path: &Path, file: &file::Route) -> OnUnknown {
+    let key = path.key("on_unknown");
+    let wanted = match file.on_unknown {
+        file::routes::OnUnknown::Deny => return OnUnknown::Deny,
+        file::routes::OnUnknown::InsecureAllow => OnUnknown::Allow,
+        file::routes::OnUnknown::InsecureAllowSafeMethods => OnUnknown::AllowSafeMethods,
+    };
+    if file.access == file::Access::Public {
+        let help = "a public route looks at no token: remove `access = \"public\"`, or `on_unknown`";
+        check.clash(&key, "it would never be looked at", &path.key("access"), "public", help);
+    } else {
+        let help = "write \"deny\" unless that is better than 503; with `revocation.check = \"mirror\"`, what was revoked before \
+                    an outage stays refused";
+        check.warn(&key, "while the revoked set does not answer, revoked tokens pass here", help);
+    }
+    wanted
 }
 
 fn timeouts(check: &mut Check<'_>, path: &Path, file: &file::RouteTimeouts) -> Option<Timeouts> {

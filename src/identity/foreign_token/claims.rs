@@ -7,8 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{ForeignPolicy, TokenError, digest};
+use super::{Claimed, ForeignPolicy, TokenError, digest};
 use crate::identity::access_token::{JTI_BYTES_MAX, SUBJECT_BYTES_MAX, TOKEN_BYTES_MAX, instant, later, printable};
+use crate::identity::one_time_token::TokenHash;
 use crate::identity::scope::Scope;
 use crate::identity::session::SessionId;
 use crate::identity::user::Role;
@@ -220,12 +221,28 @@ fn revocation_id(claims: &Map<String, Value>, source: Source<'_>, policy: &Forei
         (None, Source::Signed(signed)) => digest(signed),
         (None, Source::Introspected(token)) => digest(without_signature(token)),
     };
+    Ok(hexadecimal(&hash))
+}
+
+fn hexadecimal(hash: &TokenHash) -> Box<str> {
     let text = hash.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a text cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     });
-    Ok(text.into())
+    text.into()
+}
+
+/// What a JWT with these claims and these bytes under its signature is known by, and until when.
+pub(super) fn claimed(claims: &Map<String, Value>, signed: &str, policy: &ForeignPolicy) -> Result<Claimed, TokenError> {
+    let mut ids = vec![revocation_id(claims, Source::Signed(signed), policy)?];
+    // Where the issuer is asked about its tokens, its answer may lack the `jti` that the token has.
+    let of_bytes = hexadecimal(&digest(signed));
+    if ids[0] != of_bytes {
+        ids.push(of_bytes);
+    }
+    let expires_at = claims.get("exp").map(|exp| exp.as_i64().ok_or(TokenError::Claims).and_then(instant)).transpose()?;
+    Ok(Claimed { ids, expires_at })
 }
 
 /// What looks like a JWT, without its signature; anything else is all there is.

@@ -114,6 +114,11 @@ impl OpenStreams {
         }
     }
 
+    /// Somebody was let in whose token nobody could vouch for: what is open is asked about as soon as there is an answer.
+    pub fn doubt(&self) {
+        self.check_all();
+    }
+
     /// Has those of the requests end that a revocation covers.
     fn cut(&self) {
         let batch = self.news().take();

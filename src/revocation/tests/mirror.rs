@@ -77,7 +77,7 @@ async fn a_mirror_answers_for_live_tokens_and_for_no_others() {
     assert_eq!(bench.revocations.check(&token("announced")).await, Verdict::Live);
     // If it cannot be asked, nobody knows.
     bench.set.becomes(Mood::Failing);
-    assert_eq!(bench.revocations.check(&token("announced")).await, Verdict::Unknown(UnknownWhy::Unavailable));
+    assert_eq!(bench.revocations.check(&token("announced")).await, Verdict::Unknown(UnknownWhy::Suspected));
     assert_eq!(bench.revocations.at_hand(&token("live")), Some(Verdict::Live), "the mirror knows for a while");
 }
 

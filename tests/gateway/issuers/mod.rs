@@ -5,6 +5,7 @@ mod https;
 mod introspection;
 mod keys;
 mod provider;
+mod revocation;
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
