@@ -39,6 +39,7 @@ pub mod config;
 pub mod client_addr;
 pub mod clock;
 pub mod limit;
+pub mod outbound;
 pub mod reason;
 pub mod telemetry;
 

@@ -23,6 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("reason", &[]),
     ("client_addr", &[]),
     ("telemetry", &["reason"]),
+    ("outbound", &[]),
     ("identity", &[]),
     // rank 1
     ("policy", &["identity"]),
@@ -35,12 +36,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("revocation", &["identity", "store!", "clock", "telemetry"]),
     // Letters wait as stores are waited for.
     ("mail", &["identity", "store::backoff", "clock", "telemetry"]),
-    ("issuers", &["identity", "clock", "telemetry"]),
+    ("issuers", &["identity", "outbound", "clock", "telemetry"]),
     // A link with a token in it looks the same in our mail and in a dialect's.
     ("auth", &["identity", "store!", "revocation", "mail", "issuers", "clock", "limit", "reason", "dialect::Link"]),
     ("tls", &[]),
     // What is ordered is shown by `tls`, and shared by replicas in the store.
-    ("acme", &["store!", "tls", "clock", "telemetry"]),
+    ("acme", &["store!", "tls", "outbound", "clock", "telemetry"]),
     ("forwarding", &["identity", "policy", "client_addr", "reason"]),
     ("dialect", &["identity", "policy", "limit", "reason"]),
     // The checks of the language are the language's; the file only says where a fault is written.
@@ -91,8 +92,8 @@ const SPOKEN_ONLY_IN: &[(&str, &[&str])] = &[
     ("redis", &["store::redis"]),
     ("axum", &["api", "admin", "app", "proxy::api_calls"]),
     ("prometheus", &["telemetry"]),
-    ("reqwest", &["issuers", "acme"]),
-    ("webpki_roots", &["issuers", "acme"]),
+    ("reqwest", &["outbound", "issuers", "acme"]),
+    ("webpki_roots", &["outbound"]),
     ("instant_acme", &["acme"]),
     ("rcgen", &["acme"]),
     ("lettre", &["mail"]),

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 
 use super::Issuance;
 use super::failure::Failure;
-use super::http::RetryAfter;
+use super::http::{Http, RetryAfter};
 use super::seal::Content;
 use crate::store::{AcmeAccount, AcmeName};
 
@@ -101,7 +101,7 @@ impl Issuance {
     }
 
     fn builder(&self) -> Result<(AccountBuilder, RetryAfter), Failure> {
-        let client = self.authorities.client(std::sync::Arc::clone(&self.parts.clock));
+        let client = Http::new(&self.authorities, std::sync::Arc::clone(&self.parts.clock));
         let client = client.map_err(|what| Failure::Outage { what, retry_after: None })?;
         let asked = client.retry_after();
         Ok((Account::builder_with_http(Box::new(client)), asked))

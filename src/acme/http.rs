@@ -1,5 +1,4 @@
-//! HTTPS towards the authority: its certificate always verified, no redirects, no proxies of the environment, answers
-//! bounded in time and size. What it says about coming back later is kept.
+//! HTTPS towards the authority: answers bounded in size, and what it says about coming back later is kept.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -10,18 +9,13 @@ use http_body_util::{BodyExt as _, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use jiff::fmt::rfc2822;
 use reqwest::Client;
-use reqwest::redirect::Policy;
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::clock::Clock;
+use crate::outbound::{Authorities, build};
 
 /// Chains are a few KiB; the database keeps no more of one.
 const ANSWER_BYTES_MAX: usize = 60_000;
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Whose certificates are believed.
-pub(super) struct Authorities(Arc<RootCertStore>);
 
 /// How to speak to the authority.
 pub(super) struct Http {
@@ -42,42 +36,13 @@ enum AnswerError {
     TooLarge,
 }
 
-impl Authorities {
-    /// These, as DER; the public ones without any.
-    pub(super) fn new(authorities: &[Vec<u8>]) -> Result<Self, String> {
-        if authorities.is_empty() {
-            return Ok(Self(Arc::new(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())));
-        }
-        let mut store = RootCertStore::empty();
-        for certificate in authorities {
-            let added = store.add(CertificateDer::from_slice(certificate));
-            added.map_err(|error| format!("`ca` has a certificate that is no authority: {error}"))?;
-        }
-        Ok(Self(Arc::new(store)))
-    }
-
-    /// A client for one piece of work.
-    pub(super) fn client(&self, clock: Arc<dyn Clock>) -> Result<Http, String> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .with_root_certificates(Arc::clone(&self.0))
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(true)
-            .redirect(Policy::none())
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("no HTTP client can be made: {error}"))?;
-        Ok(Http { client, clock, asked: RetryAfter::default() })
-    }
-}
-
 impl Http {
+    /// For one piece of work.
+    pub(super) fn new(authorities: &Authorities, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let client = build(authorities.client(TIMEOUT)?.https_only(true))?;
+        Ok(Self { client, clock, asked: RetryAfter::default() })
+    }
+
     pub(super) fn retry_after(&self) -> RetryAfter {
         self.asked.clone()
     }
@@ -163,11 +128,5 @@ mod tests {
         assert_eq!(read("Mon, 15 Jun 2026 12:01:00 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(read("Mon, 15 Jun 2026 11:59:00 GMT"), Some(Duration::ZERO));
         assert_eq!((read("soon"), read("-1")), (None, None));
-    }
-
-    #[test]
-    fn authorities_that_are_none_are_refused() {
-        assert!(Authorities::new(&[b"nothing".to_vec()]).is_err());
-        assert!(Authorities::new(&[]).is_ok());
     }
 }

@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
 use secrecy::SecretSlice;
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -25,9 +26,9 @@ use uuid::Uuid;
 pub use self::challenges::Challenges;
 pub use self::worker::Worker;
 
-use self::http::Authorities;
 use self::seal::SealingKey;
 use crate::clock::Clock;
+use crate::outbound::Authorities;
 use crate::store::{Acme, AcmeName};
 use crate::telemetry::metrics::Metrics;
 
@@ -111,7 +112,9 @@ impl Issuance {
     /// # Errors
     /// The settings cannot be used.
     pub fn new(settings: AcmeSettings, parts: AcmeParts) -> Result<Self, AcmeError> {
-        let authorities = Authorities::new(&settings.authorities).map_err(AcmeError)?;
+        let own = settings.authorities.iter().map(|certificate| CertificateDer::from_slice(certificate));
+        let public = settings.authorities.is_empty().then(Authorities::public);
+        let authorities = public.map_or_else(|| Authorities::from_certificates(own), Ok).map_err(AcmeError)?;
         let directory = digest(&SHA256, settings.directory.as_bytes());
         let directory = directory.as_ref().try_into().expect("SHA-256 gives 32 bytes");
         let challenges = Arc::new(Challenges::new(&settings.hosts, &parts));

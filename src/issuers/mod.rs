@@ -16,13 +16,13 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use self::http::Authorities;
 use self::introspection::{Introspection, IntrospectionSettings};
 use self::jwks::{Jwks, JwksSettings, Known, Seen};
 use crate::clock::Clock;
 use crate::identity::Caller;
 use crate::identity::access_token::TokenError;
 use crate::identity::foreign_token::{self, ForeignPolicy, IssuerKeys};
+use crate::outbound::{Authorities, build};
 use crate::telemetry::metrics::Metrics;
 
 /// One issuer, as it was configured.
@@ -162,9 +162,10 @@ impl Issuers {
 impl Issuer {
     fn new(settings: IssuerSettings, parts: &IssuerParts, before: &Issuers) -> Self {
         let IssuerSettings { name, policy, keys, introspection, authorities } = settings;
-        let authorities = Authorities::new(authorities.as_deref());
+        let authorities = authorities.map_or_else(|| Ok(Authorities::public()), |pem| Authorities::from_pem(&pem));
         let client = |timeout| {
-            let client = authorities.as_ref().map_err(Clone::clone).and_then(|authorities| authorities.client(timeout));
+            let client =
+                authorities.as_ref().map_err(Clone::clone).and_then(|authorities| authorities.client(timeout)).and_then(build);
             client.inspect_err(|why| {
                 tracing::error!(issuer = &*name, why, "an issuer cannot be spoken to; the others are not concerned");
             })

@@ -4,32 +4,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
-use crate::support::upstream::{Answer, Step, Upstream};
-
-/// An upstream whose answer to `/public/slow` waits for the test.
-async fn slow_upstream() -> (Upstream, std::sync::Arc<Notify>) {
-    let finish = std::sync::Arc::new(Notify::new());
-    let until = std::sync::Arc::clone(&finish);
-    let upstream = Upstream::answering(move |head| match head.word(1) {
-        "/public/slow" => {
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow".to_vec();
-            Answer::steps([Step::Wait(std::sync::Arc::clone(&until)), Step::Send(answer)])
-        }
-        _ => Answer::echo(head),
-    })
-    .await;
-    (upstream, finish)
-}
+use crate::support::upstream::Upstream;
 
 /// P14: first not ready and still serving, then no new connections, then the end once nothing is in flight.
 #[tokio::test]
 async fn a_gateway_that_is_asked_to_stop_finishes_what_it_began() {
-    let (upstream, finish) = slow_upstream().await;
+    let (upstream, finish) = Upstream::slow().await;
     let mut gateway = Gateway::in_front_of(&upstream).set("server.drain_delay=1s").set("server.drain_timeout=20s").start().await;
     let mut slow = gateway.connect().await;
     slow.send("GET /public/slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -80,7 +64,7 @@ async fn a_stop_under_load_loses_no_request() {
 /// A request that never ends does not keep the process for ever.
 #[tokio::test]
 async fn a_gateway_that_is_asked_to_stop_ends_within_its_grace() {
-    let (upstream, _never) = slow_upstream().await;
+    let (upstream, _never) = Upstream::slow().await;
     let mut gateway = Gateway::in_front_of(&upstream).set("server.drain_delay=0s").set("server.drain_timeout=1s").start().await;
     let mut slow = gateway.connect().await;
     slow.send("GET /public/slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -94,7 +78,7 @@ async fn a_gateway_that_is_asked_to_stop_ends_within_its_grace() {
 /// Whoever asks twice has a reason.
 #[tokio::test]
 async fn a_gateway_that_is_asked_twice_stops_at_once() {
-    let (upstream, _never) = slow_upstream().await;
+    let (upstream, _never) = Upstream::slow().await;
     let mut gateway = Gateway::in_front_of(&upstream).set("server.drain_delay=1h").start().await;
     gateway.terminate();
     eventually("the end of readiness", async || (gateway.admin("/readyz").await?.0 == 503).then_some(())).await;

@@ -1,16 +1,14 @@
 //! Another process takes the place of one that runs: nothing is refused, nothing is lost (P14), and what one of them
 //! revoked is revoked at the other.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::{Signal, kill_process};
-use tokio::sync::Notify;
 
 use crate::support::client::RawClient;
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
-use crate::support::upstream::{Answer, Step, Upstream};
+use crate::support::upstream::Upstream;
 
 /// Clients that keep their connections, and clients that come for one request.
 #[tokio::test]
@@ -53,16 +51,7 @@ async fn an_upgrade_under_load_loses_no_request() {
 /// What is in flight is finished by the process that began it, which one SIGTERM more does not make nervous.
 #[tokio::test]
 async fn what_the_old_process_began_it_finishes() {
-    let finish = Arc::new(Notify::new());
-    let until = Arc::clone(&finish);
-    let upstream = Upstream::answering(move |head| match head.word(1) {
-        "/public/slow" => {
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow".to_vec();
-            Answer::steps([Step::Wait(Arc::clone(&until)), Step::Send(answer)])
-        }
-        _ => Answer::echo(head),
-    })
-    .await;
+    let (upstream, finish) = Upstream::slow().await;
     let mut gateway = Gateway::in_front_of(&upstream).start().await;
     let (address, old) = (gateway.address, gateway.pid());
     let mut slow = gateway.connect().await;

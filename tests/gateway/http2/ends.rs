@@ -1,33 +1,15 @@
 //! How connections end when the gateway does: clients are told in time, and no request is lost (P14).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use tokio::sync::Notify;
 
 use super::super::support::http2::{Http2, NO_ERROR, get};
 use super::super::support::tls::Authority;
-use super::super::support::upstream::{Answer, Step, Upstream};
+use super::super::support::upstream::Upstream;
 use super::{HOST, Site, eventually};
-
-/// Answers `/public/slow` when it is told to.
-async fn slow() -> (Upstream, Arc<Notify>) {
-    let finish = Arc::new(Notify::new());
-    let until = Arc::clone(&finish);
-    let upstream = Upstream::answering(move |head| match head.word(1) {
-        "/public/slow" => {
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow".to_vec();
-            Answer::steps([Step::Wait(Arc::clone(&until)), Step::Send(answer)])
-        }
-        _ => Answer::echo(head),
-    })
-    .await;
-    (upstream, finish)
-}
 
 #[tokio::test]
 async fn what_was_begun_is_finished_and_clients_are_told_to_leave() {
-    let (upstream, finish) = slow().await;
+    let (upstream, finish) = Upstream::slow().await;
     let mut site = Site::changed(upstream, |gateway| gateway.set("server.drain_delay=1s")).await;
     let (mut busy, mut idle) = (site.connect().await, site.connect().await);
     assert_eq!(idle.ask(&get(HOST, "/public/x")).await.status, 200);

@@ -120,16 +120,7 @@ async fn responses_of_all_kinds_pass() {
 /// Nobody waits for another's answer.
 #[tokio::test]
 async fn requests_on_one_connection_are_answered_as_they_are_done() {
-    let finish = std::sync::Arc::new(tokio::sync::Notify::new());
-    let until = std::sync::Arc::clone(&finish);
-    let upstream = Upstream::answering(move |head| match head.word(1) {
-        "/public/slow" => {
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow".to_vec();
-            Answer::steps([Step::Wait(std::sync::Arc::clone(&until)), Step::Send(answer)])
-        }
-        _ => Answer::echo(head),
-    })
-    .await;
+    let (upstream, finish) = Upstream::slow().await;
     let site = Site::changed(upstream, |gateway| gateway).await;
     let mut client = site.connect().await;
     let slow = client.begin(&get(HOST, "/public/slow"), true).await;

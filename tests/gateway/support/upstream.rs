@@ -104,6 +104,21 @@ impl Upstream {
         Self::answering(Answer::echo).await
     }
 
+    /// An upstream that echoes, and whose answer to `/public/slow` waits for the test.
+    pub(crate) async fn slow() -> (Self, Arc<Notify>) {
+        let finish = Arc::new(Notify::new());
+        let until = Arc::clone(&finish);
+        let upstream = Self::answering(move |head| match head.word(1) {
+            "/public/slow" => {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow".to_vec();
+                Answer::steps([Step::Wait(Arc::clone(&until)), Step::Send(answer)])
+            }
+            _ => Answer::echo(head),
+        })
+        .await;
+        (upstream, finish)
+    }
+
     /// An upstream that answers each request as `respond` says, as soon as it knows the head.
     pub(crate) async fn answering(respond: impl Fn(&Head) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
