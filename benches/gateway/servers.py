@@ -88,7 +88,7 @@ admin = "127.0.0.1:{admin}"
 threads = 1
 idle_timeout = "600s"
 # All load comes from one address.
-limits = { connections = 100000, connections_per_address = 100000 }
+limits = {{ connections = 100000, connections_per_address = 100000 }}
 drain_timeout = "1s"
 [auth]
 issuer = "{issuer}"
