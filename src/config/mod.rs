@@ -16,6 +16,7 @@ mod place;
 pub mod problem;
 mod schema;
 pub mod secret;
+mod server;
 pub mod trial;
 pub mod units;
 mod upstreams;
@@ -27,19 +28,18 @@ pub use load::{EXAMPLE, Source, load};
 pub use problem::Report;
 pub use schema::schema;
 pub use secret::Environment;
+pub use server::{Acme, Certificate, ExternalAccount, Http2, Listener, Server, Tls, TlsClients};
 pub use upstreams::{
     Balance, Breaker, ClientCertificate, Ejection, HashBy, Health, Upstream, UpstreamHttp, UpstreamHttp2, UpstreamServer,
     UpstreamTls,
 };
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use secrecy::{SecretSlice, SecretString};
+use secrecy::SecretString;
 
 use crate::dialect::{Dialects, Link};
 use crate::identity::password::PasswordPolicy;
@@ -47,7 +47,6 @@ use crate::identity::scope::Scope;
 use crate::identity::signing_keys::Algorithm;
 use crate::identity::user::Role;
 use crate::limit::attempts::Budget;
-use crate::limit::{ConnectionLimits, RequestLimits};
 use crate::mail::Sender;
 use crate::mail::templates::Templates;
 use crate::policy::route::Route;
@@ -83,130 +82,6 @@ pub struct Config {
     pub warnings: Report,
     /// As it is written, to be compared with another one.
     written: Arc<file::File>,
-}
-
-/// `[server]`
-#[derive(Debug, Clone)]
-pub struct Server {
-    /// Every address for clients.
-    pub listen: Vec<SocketAddr>,
-    /// What is spoken at each of them, in the same order.
-    pub listeners: Vec<Listener>,
-    /// `[server.tls]`; none if no listener needs it.
-    pub tls: Option<Tls>,
-    /// `[server.http2]`; none if it is not spoken.
-    pub http2: Option<Http2>,
-    /// `[server.acme]`; none if no host is named.
-    pub acme: Option<Acme>,
-    /// From a connection's first byte to the first that is HTTP, where something comes before it.
-    pub handshake_timeout: Duration,
-    /// Address of the admin listener; none switches it off.
-    pub admin: Option<SocketAddr>,
-    /// Proxy threads.
-    pub threads: usize,
-    /// Peers whose `X-Forwarded-For` and PROXY headers are believed. Empty by default.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Sizes.
-    pub limits: RequestLimits,
-    /// How many connections.
-    pub connections: ConnectionLimits,
-    /// From the first byte awaited to the end of the header section.
-    pub header_timeout: Duration,
-    /// How long a client connection may stay idle between requests.
-    pub idle_timeout: Duration,
-    /// The longest pause between two reads of a request body, and between two writes of a response.
-    pub body_timeout: Duration,
-    /// How long an upgraded connection may be silent in both directions.
-    pub websocket_idle_timeout: Duration,
-    /// After SIGTERM: how long to keep accepting while not ready, so that load balancers notice.
-    pub drain_delay: Duration,
-    /// After that: how long requests in flight may take.
-    pub drain_timeout: Duration,
-    /// Whether a change of the file is put in force by itself.
-    pub watch_config: bool,
-}
-
-/// An address for clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// Where.
-    pub address: SocketAddr,
-    /// What is spoken there.
-    pub protocol: Protocol,
-    /// Whether each connection begins with a header of the PROXY protocol.
-    pub proxy_protocol: bool,
-}
-
-/// `[server.http2]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Http2 {
-    /// The most requests at once on one connection.
-    pub streams_max: u32,
-}
-
-/// `[server.tls]`
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// Refuse TLS 1.2, too.
-    pub tls13_only: bool,
-    /// The port at which clients reach TLS.
-    pub https_port: u16,
-    /// The value of `Strict-Transport-Security`, if it is sent.
-    pub hsts: Option<String>,
-    /// What is shown to clients, in the order of the file; at least one.
-    pub certificates: Vec<Certificate>,
-    /// Certificates of clients; none if they are not asked for one.
-    pub clients: Option<TlsClients>,
-}
-
-/// `[[server.tls.certificates]]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
-    /// The label in logs and metrics.
-    pub name: Box<str>,
-    /// The chain.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-    /// The hosts it is shown for, lower case; the certificate's own if there are none.
-    pub hosts: Vec<Box<str>>,
-}
-
-/// `[server.acme]`
-#[derive(Debug, Clone)]
-pub struct Acme {
-    /// One certificate each, lower case; at least one.
-    pub hosts: Vec<Box<str>>,
-    /// Where the authority says what it offers.
-    pub directory: String,
-    /// Whom the authority may write to.
-    pub contact: Vec<String>,
-    /// How it is shown that a host is ours.
-    pub challenge: file::acme::AcmeChallenge,
-    /// The only authorities of the directory's own certificate, as DER; empty for the public ones.
-    pub authorities: Vec<Vec<u8>>,
-    /// An account that the authority knows already.
-    pub external_account: Option<ExternalAccount>,
-}
-
-/// `server.acme.external_account`
-#[derive(Debug, Clone)]
-pub struct ExternalAccount {
-    /// What the authority calls it.
-    pub key_id: String,
-    /// The secret shared with the authority.
-    pub key: SecretSlice<u8>,
-}
-
-/// `[server.tls.clients]`
-#[derive(Debug, Clone)]
-pub struct TlsClients {
-    /// Whether a client without a certificate is refused.
-    pub required: bool,
-    /// The authorities whose certificates are believed.
-    pub authorities: PathBuf,
-    /// Which names upstreams are told.
-    pub identity: ClientIdentity,
 }
 
 /// `[auth]`

@@ -10,6 +10,17 @@ use crate::support::eventually;
 use crate::support::gateway::Gateway;
 use crate::support::upstream::Upstream;
 
+/// Upgrades a gateway three times, each when it has `served` some more requests, and says when it is `over`.
+pub(crate) async fn three_upgrades(gateway: &mut Gateway, served: &AtomicUsize, over: &AtomicBool) {
+    for _ in 0..3 {
+        let before = served.load(Ordering::SeqCst);
+        eventually("some load", async || (served.load(Ordering::SeqCst) >= before + 50).then_some(())).await;
+        let exit = gateway.upgrade().await;
+        assert!(exit.success(), "{exit}: {}", gateway.output());
+    }
+    over.store(true, Ordering::SeqCst);
+}
+
 /// Clients that keep their connections, and clients that come for one request.
 #[tokio::test]
 async fn an_upgrade_under_load_loses_no_request() {
@@ -35,15 +46,7 @@ async fn an_upgrade_under_load_loses_no_request() {
             asked(&mut RawClient::connect(address).await).await;
         }
     };
-    let upgrades = async {
-        for _ in 0..3 {
-            let before = served.load(Ordering::SeqCst);
-            eventually("some load", async || (served.load(Ordering::SeqCst) >= before + 50).then_some(())).await;
-            let exit = gateway.upgrade().await;
-            assert!(exit.success(), "{exit}: {}", gateway.output());
-        }
-        over.store(true, Ordering::SeqCst);
-    };
+    let upgrades = three_upgrades(&mut gateway, &served, &over);
     tokio::join!(staying(), staying(), coming_and_going(), coming_and_going(), upgrades);
     assert!(!gateway.output().contains("panicked"), "{}", gateway.output());
 }

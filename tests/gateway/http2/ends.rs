@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::super::support::http2::{Http2, NO_ERROR, get};
 use super::super::support::tls::Authority;
 use super::super::support::upstream::Upstream;
+use super::super::upgrade::three_upgrades;
 use super::{HOST, Site, eventually};
 
 #[tokio::test]
@@ -66,15 +67,7 @@ async fn an_upgrade_under_load_loses_no_request() {
     let (authority, address) = (&site.authority, *site.gateway.addresses.last().expect("a listener"));
     let gateway = &mut site.gateway;
     let staying = || ask_on(authority, address, &served, async || !over.load(Ordering::SeqCst));
-    let upgrades = async {
-        for _ in 0..3 {
-            let before = served.load(Ordering::SeqCst);
-            eventually("some load", async || (served.load(Ordering::SeqCst) >= before + 50).then_some(())).await;
-            let exit = gateway.upgrade().await;
-            assert!(exit.success(), "{exit}: {}", gateway.output());
-        }
-        over.store(true, Ordering::SeqCst);
-    };
+    let upgrades = three_upgrades(gateway, &served, &over);
     tokio::join!(staying(), staying(), staying(), upgrades);
     assert!(!gateway.output().contains("panicked"), "{}", gateway.output());
 }
