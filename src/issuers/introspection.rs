@@ -116,11 +116,16 @@ impl Introspection {
     /// What the issuer says about the token now, or said a moment ago.
     pub(super) async fn ask(self: &Arc<Self>, token: &str) -> Result<Verdict, IssuerOutage> {
         let hash = foreign_token::digest(token);
-        if let Some(answer) = self.answers.get(&hash).filter(|answer| self.holds(answer)) {
-            return Ok(answer.verdict);
+        if let Some(verdict) = self.remembered(&hash) {
+            return Ok(verdict);
         }
         let exchange = {
             let mut exchanges = self.exchanges();
+            // Once more, under the lock: an exchange remembers its answer before it leaves the list, and may have done both
+            // since the first look.
+            if let Some(verdict) = self.remembered(&hash) {
+                return Ok(verdict);
+            }
             match exchanges.get(&hash) {
                 Some(exchange) => exchange.clone(),
                 None if exchanges.len() >= WAITING_MAX => return Err(IssuerOutage::Introspection),
@@ -134,15 +139,16 @@ impl Introspection {
         exchange.await
     }
 
-    fn holds(&self, answer: &Answer) -> bool {
-        let alive = |caller: &Arc<Caller>| self.clock.now() < caller.token.expires_at;
-        self.clock.monotonic() < answer.until && answer.verdict.as_ref().map_or(true, alive)
+    fn remembered(&self, hash: &TokenHash) -> Option<Verdict> {
+        let Answer { verdict, until } = self.answers.get(hash)?;
+        let alive = verdict.as_ref().map_or(true, |caller| self.clock.now() < caller.token.expires_at);
+        (alive && self.clock.monotonic() < until).then_some(verdict)
     }
 
     fn begin(self: &Arc<Self>, token: String, hash: TokenHash) -> Exchange {
         let this = Arc::clone(self);
         let task = self.runtime.spawn(async move {
-            // After the answer was remembered: whoever comes then finds one or the other.
+            // After the answer was remembered: whoever looks under the lock finds one or the other.
             let _leaving = Leaving(&this, hash);
             let asked_at = this.clock.monotonic();
             let timeout = this.settings.timeout;
