@@ -136,7 +136,7 @@ fn revoked_before(subject: &str, before: Timestamp) -> Revocation {
     Revocation { covers, expires_at: now() + secs(900) }
 }
 
-/// Tries until it holds: for what another process or task brings about, within ten seconds.
+/// Tries until it holds: for what another process or task brings about, within a minute.
 async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl Fn() -> F) -> T {
     let tries = async {
         loop {
@@ -146,7 +146,7 @@ async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl 
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(secs(10), tries).await.unwrap_or_else(|_| panic!("not within ten seconds: {what}"))
+    tokio::time::timeout(secs(60), tries).await.unwrap_or_else(|_| panic!("not within a minute: {what}"))
 }
 
 /// Completes the set with these records, as soon as it can be reached.

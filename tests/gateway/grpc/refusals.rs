@@ -118,7 +118,7 @@ async fn an_answer_that_cannot_go_on_ends_with_trailers_that_say_so() {
         let site = Site::changed(|builder| {
             builder
                 .table(&format!("[upstreams.other]\nservers = [\"http://{}\"]\nhttp = \"2\"", upstream.address))
-                .table("read_timeout = \"500ms\"")
+                .table("read_timeout = \"2s\"")
                 .table("[[routes]]\npath = \"/test.Other\"\nupstream = \"other\"\naccess = \"public\"")
         })
         .await;

@@ -9,7 +9,7 @@ use crate::support::site::{Site, Store};
 async fn site(provider: &Provider, further: &str) -> Site {
     let table = format!(
         "[[issuers]]\nname = 'opaque'\nissuer = 'https://opaque.example'\naudiences = ['api']\n[issuers.introspection]\n\
-         url = 'http://{}/introspect'\nclient_id = 'gate:1'\nclient_secret = 's&t'\ntimeout = '1s'\n{further}",
+         url = 'http://{}/introspect'\nclient_id = 'gate:1'\nclient_secret = 's&t'\ntimeout = '5s'\n{further}",
         provider.address
     );
     Site::changed(Store::Embedded, |gateway| gateway.table(&table)).await

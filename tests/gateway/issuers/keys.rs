@@ -10,7 +10,7 @@ use crate::support::eventually;
 use crate::support::site::{Site, Store};
 
 /// The shortest times that the configuration takes.
-const BRISK: &str = "refresh_min = '1s'\nrefresh_max = '1s'\nfetch_timeout = '300ms'\n";
+const BRISK: &str = "refresh_min = '1s'\nrefresh_max = '1s'\nfetch_timeout = '2s'\n";
 
 async fn site(provider: &Provider, further: &str) -> Site {
     let table = provider.table("corp", further);
@@ -124,7 +124,7 @@ async fn a_set_that_is_none_changes_nothing() {
 async fn known_keys_outlive_a_restart_while_the_issuer_is_down_and_not_their_bound() {
     let key = Key::new("k");
     let provider = Provider::with(set(&[&key])).await;
-    let mut site = site(&provider, &format!("{BRISK}keep_keys_for = '6s'\n")).await;
+    let mut site = site(&provider, &format!("{BRISK}keep_keys_for = '15s'\n")).await;
     let good = token(&key, "1");
     passes(&site, &good).await;
     // Two fetches later, the first was written.

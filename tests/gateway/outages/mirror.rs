@@ -34,7 +34,7 @@ async fn a_redis_that_dies_is_outlived_for_the_bound_and_its_successor_is_told_e
     let killed = Instant::now();
     site.redis().kill();
     site.cannot_know_soon(&staying).await;
-    assert!(killed.elapsed() < std::time::Duration::from_secs(5), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < std::time::Duration::from_secs(10), "{:?}", killed.elapsed());
     assert!(matches!(site.verdict(&leaving).await.0, 401 | 503));
     assert!(!site.gateway.is_ready().await);
     site.redis().restart();

@@ -20,7 +20,7 @@ pub(crate) mod wire;
 use std::time::Duration;
 
 /// How long anything may take that happens by itself. Only a failing test ever waits that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Looks again and again until there is something to see.

@@ -9,7 +9,7 @@ use crate::support::gateway::Gateway;
 use crate::support::upstream::{Answer, Step, Upstream, nobody};
 
 const CHECKS: &str =
-    "health = { path = \"/healthz\", interval = \"100ms\", timeout = \"100ms\", unhealthy_after = 2, healthy_after = 2 }";
+    "health = { path = \"/healthz\", interval = \"1s\", timeout = \"1s\", unhealthy_after = 2, healthy_after = 2 }";
 
 #[tokio::test]
 async fn a_check_takes_a_server_out_and_brings_it_back() {
@@ -78,7 +78,7 @@ async fn an_upstream_without_a_healthy_server_refuses_at_once_and_recovers() {
 #[tokio::test]
 async fn a_tcp_check_asks_for_nothing_but_a_connection() {
     let address = nobody().await;
-    let checks = "health = { interval = \"100ms\", timeout = \"100ms\", unhealthy_after = 2, healthy_after = 2 }";
+    let checks = "health = { interval = \"1s\", timeout = \"1s\", unhealthy_after = 2, healthy_after = 2 }";
     let gateway = Gateway::in_front_of_servers(&[address], checks).start().await;
     servers_are(&gateway, "unhealthy", 1).await;
     let listener = TcpListener::bind(address).await.expect("the port is still free");
@@ -123,7 +123,7 @@ async fn servers_that_hang_break_off_or_refuse_are_ejected() {
     let garbled = Upstream::answering(|_| Answer::steps([Step::Send(b"\x01garbage\r\n\r\n".to_vec()), Step::Close])).await;
     for bad in [hanging.address, resetting.address, garbled.address, nobody().await] {
         let other = Upstream::echo().await;
-        let keys = "ejection = { failures = 3, time = \"1m\" }\nread_timeout = \"100ms\"";
+        let keys = "ejection = { failures = 3, time = \"1m\" }\nread_timeout = \"1s\"";
         let gateway = Gateway::in_front_of_servers(&[bad, other.address], keys).start().await;
         for _ in 0..6 {
             gateway.connect().await.ask(POST).await;

@@ -49,7 +49,7 @@ async fn a_post_that_was_sent_is_never_repeated() {
         };
         let servers = [answer(&steps).await, answer(&steps).await, answer(&steps).await];
         let addresses = servers.each_ref().map(|server| server.address);
-        let gateway = Gateway::in_front_of_servers(&addresses, "read_timeout = \"200ms\"").start().await;
+        let gateway = Gateway::in_front_of_servers(&addresses, "read_timeout = \"1s\"").start().await;
         let response = gateway.connect().await.ask(POST).await;
         assert!(response.status >= 502, "{steps:?}");
         assert_eq!(servers.iter().map(|server| server.requests("POST").len()).sum::<usize>(), 1, "{steps:?}");

@@ -123,7 +123,7 @@ async fn a_connection_is_not_shared_with_an_upstream_that_trusts_others() {
 #[tokio::test]
 async fn checks_verify_certificates_too() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let checks = "[upstreams.app.health]\npath = \"/\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\nunhealthy_after = 1";
+    let checks = "[upstreams.app.health]\npath = \"/\"\ninterval = \"2s\"\ntimeout = \"2s\"\nunhealthy_after = 1";
     let state = "portcullis_upstream_servers{state=\"unhealthy\",upstream=\"app\"}";
     let server = TlsServer::showing(&authority.issue(NAME), None).await;
     let gateway = in_front_of(server.address, &trusting(&stranger)).table(checks).start().await;

@@ -64,11 +64,9 @@ async fn one_request_after_another_uses_one_connection() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_come_is_given_up() {
-    for (keys, route) in [
-        ("read_timeout = \"200ms\"", ""),
-        ("", "timeouts = { response_head = \"200ms\" }"),
-        ("", "timeouts = { total = \"200ms\" }"),
-    ] {
+    for (keys, route) in
+        [("read_timeout = \"1s\"", ""), ("", "timeouts = { response_head = \"1s\" }"), ("", "timeouts = { total = \"1s\" }")]
+    {
         let (upstream, _gate) = waiting().await;
         let gateway =
             in_front_of(&upstream, keys).route(&format!("path = \"/timed\"\naccess = \"public\"\n{route}")).start().await;
@@ -106,8 +104,7 @@ async fn checks_speak_http_2_too() {
         call.answer_head(if mood.load(Ordering::SeqCst) { 200 } else { 503 }, &[]);
     })
     .await;
-    let keys =
-        "health = { path = \"/healthz\", interval = \"100ms\", timeout = \"100ms\", unhealthy_after = 2, healthy_after = 2 }";
+    let keys = "health = { path = \"/healthz\", interval = \"1s\", timeout = \"1s\", unhealthy_after = 2, healthy_after = 2 }";
     let gateway = in_front_of(&upstream, keys).start().await;
     let check = eventually("a check", async || upstream.take().pop()).await.head;
     assert_eq!(check.uri.to_string(), format!("http://{}/healthz", upstream.address));
@@ -130,7 +127,7 @@ async fn a_connection_on_which_an_answer_was_given_up_is_not_used_again() {
         }
     })
     .await;
-    let gateway = in_front_of(&upstream, "read_timeout = \"200ms\"").start().await;
+    let gateway = in_front_of(&upstream, "read_timeout = \"1s\"").start().await;
     assert_eq!(gateway.connect().await.ask(GET).await.status, 504);
     assert_eq!(gateway.connect().await.ask(GET).await.status, 200);
     assert_eq!(upstream.connections(), 2);
