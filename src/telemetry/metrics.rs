@@ -176,7 +176,7 @@ impl Metrics {
                 LOOKUP_BUCKETS,
             ),
             republications: declare.closed(
-                "portcullis_republications_total",
+                "portcullis_revocation_republications_total",
                 "Times that every unexpired revocation was published again from SQL, by cause.",
             ),
             pending_publications: declare.gauge(
