@@ -1,5 +1,8 @@
 //! Documents that cannot rot: every configuration that we show is accepted by the gateway, every manifest parses, every
-//! metric and every error code is documented, and alerts name only metrics that exist.
+//! metric and every error code is documented, alerts name only metrics that exist, and proofs are tests that exist.
+
+#[path = "documents/named_tests.rs"]
+mod named_tests;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
