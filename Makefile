@@ -69,9 +69,12 @@ lint: ## formatting, clippy and documentation, warnings denied
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-bench: ## throughput, latency and CPU beside nginx and plain pingora; needs two quiet cores
+bench: ## throughput, latency and CPU beside other proxies, and which bars are held; needs two quiet cores
 	$(call need,$(to_build) python3:python3)
-	python3 benches/gateway/run.py
+	python3 benches/gateway/tls.py
+	python3 benches/gateway/idle.py --no-build || true
+	python3 benches/gateway/flood.py --no-build || true
+	python3 benches/gateway/run.py --no-build
 
 bench-instructions: ## user instructions per request, counted by callgrind
 	$(call need,$(to_build) python3:python3)

@@ -10,18 +10,19 @@ import hmac
 import http.client
 import json
 import os
+import secrets
 import subprocess
 import time
 import uuid
 from pathlib import Path
 
 import client
-from lab import HERE, Failed, require
+from lab import Failed, require
 
 ISSUER = "https://bench.example"
 AUDIENCE = "bench"
-# Only ever seen by processes that live as long as the run; nginx's Lua needs it in a file.
-HMAC_SECRET = os.urandom(32)
+# Only ever seen by processes that live as long as the run; nginx's Lua and HAProxy need it in a file, HAProxy as text.
+HMAC_SECRET = secrets.token_hex(32).encode()
 BODY_BYTES = 1024
 
 NGINX = """
@@ -62,17 +63,6 @@ PROXY = """
     }}
 """
 
-LUA = """
-    lua_package_path "{here}/?.lua;;";
-    init_by_lua_block {{
-        checker = require "jwt_redis"
-        checker.init({{
-            secret = ngx.decode_base64("{secret}"), issuer = "{issuer}", audience = "{audience}",
-            redis_host = "127.0.0.1", redis_port = {redis},
-        }})
-    }}
-"""
-
 # What the gateway sets besides identity.
 FORWARDED = """
             proxy_set_header X-Forwarded-For $remote_addr;
@@ -86,6 +76,7 @@ GATEWAY = """
 listen = ["127.0.0.1:{port}"]
 admin = "127.0.0.1:{admin}"
 threads = 1
+{further}
 idle_timeout = "600s"
 # All load comes from one address.
 limits = {{ connections = 100000, connections_per_address = 100000 }}
@@ -108,26 +99,32 @@ path = "/"
 upstream = "app"
 [telemetry]
 access_log = {access_log}
+{tables}
 """
 
 
-# The deadline is long because everything is slow under valgrind, and refusals are not what is measured.
+# The times are long because everything is slow under valgrind, and neither refusals nor a mirror that asks Redis after all
+# is what is measured.
 REVOCATION = """
 [revocation]
 url = "redis://127.0.0.1:{redis}"
 prefix = "{prefix}"
+check = "{check}"
 deadline = "5s"
+{mirror}
 """
+MIRROR = 'max_staleness = "30s"'
 
 
 class Server:
-    """A started server: where it listens, the process to look at, and what its keys in Redis begin with."""
+    """A started server: where it listens, its process and others that work for it, and what its keys in Redis begin with."""
 
-    def __init__(self, name, port, process, prefix=""):
+    def __init__(self, name, port, process, prefix="", others=()):
         self.name = name
         self.port = port
         self.process = process
         self.prefix = prefix
+        self.pids = tuple(started.pid for started in (process, *others))
 
     @property
     def pid(self):
@@ -135,7 +132,7 @@ class Server:
         return self.process.pid
 
 
-def _nginx(lab, name, http, modules=""):
+def nginx_command(lab, name, http, modules=""):
     require("nginx")
     text = NGINX.format(name=name, http=http, modules=modules, user="user root;" if os.geteuid() == 0 else "")
     (lab.dir / f"{name}.conf").write_text(text)
@@ -148,7 +145,7 @@ def upstream(lab, core):
     port = lab.port()
     body = "x" * BODY_BYTES
     http = f'server {{ listen 127.0.0.1:{port}; location / {{ return 200 "{body}"; }} }}'
-    command = _nginx(lab, "upstream", http)
+    command = nginx_command(lab, "upstream", http)
     return Server("upstream", port, lab.start("upstream", command, core, port))
 
 
@@ -156,22 +153,8 @@ def nginx_plain(lab, core, upstream_port):
     """nginx as a proxy that checks nothing: the unit of every ratio."""
     port = lab.port()
     http = PROXY.format(upstream=upstream_port, port=port, lua="", access="", headers="")
-    command = _nginx(lab, "nginx-plain", http)
+    command = nginx_command(lab, "nginx-plain", http)
     return Server("nginx plain", port, lab.start("nginx-plain", command, core, port))
-
-
-def nginx_lua(lab, core, upstream_port, redis_port):
-    """nginx with a JWT and Redis check in Lua."""
-    module = "/usr/lib/nginx/modules/ngx_http_lua_module.so"
-    require("nginx", module, "/usr/lib/*/lua/5.1/cjson.so")
-    port = lab.port()
-    secret = base64.b64encode(HMAC_SECRET).decode()
-    lua = LUA.format(here=HERE, secret=secret, issuer=ISSUER, audience=AUDIENCE, redis=redis_port)
-    access = "access_by_lua_block { checker.check() }"
-    http = PROXY.format(upstream=upstream_port, port=port, lua=lua, access=access, headers=FORWARDED)
-    modules = f"load_module {Path(module).with_name('ndk_http_module.so')};\nload_module {module};"
-    command = _nginx(lab, "nginx-lua", http, modules)
-    return Server("nginx + lua", port, lab.start("nginx-lua", command, core, port))
 
 
 def redis(lab, core):
@@ -189,19 +172,24 @@ def plain_pingora(lab, core, upstream_port, binaries, under=(), wait=30):
     return Server("plain pingora", port, lab.start("plain-pingora", command, core, port, wait))
 
 
-def gateway(lab, core, upstream_port, binaries, name, redis_port=None, access_log=False, under=(), wait=60):
-    """The gateway, ready: strict with `redis_port`, with the set in memory without. All share one key file.
+def gateway(
+    lab, core, upstream_port, binaries, name, redis_port=None, *, check="strict", access_log=False, further="", tables="", under=(), wait=60
+):
+    """The gateway, ready: with `redis_port` by this `check`, with the set in memory without. All share one key file.
 
-    Each has a database and so a prefix in Redis of its own: they are not replicas of each other.
+    Each has a database and so a prefix in Redis of its own: they are not replicas of each other. `further` are keys of
+    `[server]`, `tables` whole tables.
     """
     port, admin = lab.port(), lab.port()
     data = lab.dir / name.replace(" ", "-").replace(",", "")
     data.mkdir()
     prefix = f"{data.name}:"
-    revocation = "" if redis_port is None else REVOCATION.format(redis=redis_port, prefix=prefix)
+    revocation = "" if redis_port is None else REVOCATION.format(
+        redis=redis_port, prefix=prefix, check=check, mirror=MIRROR if check == "mirror" else ""
+    )
     text = GATEWAY.format(
         port=port, admin=admin, issuer=ISSUER, audience=AUDIENCE, keys=key_file(lab),
-        revocation=revocation, upstream=upstream_port, access_log=str(access_log).lower(),
+        revocation=revocation, upstream=upstream_port, access_log=str(access_log).lower(), further=further, tables=tables,
     )
     config = data / "gateway.toml"
     config.write_text(text)
@@ -234,9 +222,22 @@ def _await_ready(admin, wait):
         time.sleep(0.05)
 
 
-def gateway_tokens(lab, binaries, count):
+def signed_tokens(lab, binaries, algorithm, count):
+    """Tokens by a key of their own, and the file of its public half."""
+    keys = lab.dir / f"{algorithm}.json"
+    tokens = gateway_tokens(lab, binaries, count, keys, algorithm)
+    private = base64.b64decode(json.loads(keys.read_text())["signing_keys"][0]["private_key"])
+    public = lab.dir / f"{algorithm}.pem"
+    command = ["openssl", "pkey", "-inform", "DER", "-pubout", "-out", public]
+    done = subprocess.run(command, input=private, capture_output=True)
+    if done.returncode != 0:
+        raise Failed(f"no public key: {done.stderr.decode(errors='replace').strip()}")
+    return tokens, public
+
+
+def gateway_tokens(lab, binaries, count, keys=None, algorithm=None):
     """Tokens for the gateways of this lab, distinct in `jti` and `sid`."""
-    command = [binaries.tokens, key_file(lab), ISSUER, AUDIENCE, str(count)]
+    command = [binaries.tokens, keys or key_file(lab), ISSUER, AUDIENCE, str(count), *([algorithm] if algorithm else [])]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise Failed(f"no tokens: {done.stderr.strip()}")
@@ -244,7 +245,7 @@ def gateway_tokens(lab, binaries, count):
 
 
 def hmac_tokens(count):
-    """The same for `nginx_lua`: HS256, equal claims."""
+    """The same for peers that share a secret with whoever signs: HS256, equal claims."""
     now = int(time.time())
     head = _base64url(json.dumps({"alg": "HS256", "typ": "at+jwt", "kid": "bench"}, separators=(",", ":")).encode())
     return [_hmac_token(head, now) for _ in range(count)]
@@ -270,9 +271,20 @@ def jti(token):
 
 
 def revoke(redis_port, server, token):
-    """Revokes a token for one server as any other program may: by its `jti` in Redis."""
-    key = f"{server.prefix}revoked_jti:{jti(token)}"
-    subprocess.run(["redis-cli", "-p", str(redis_port), "SET", key, "1", "EX", "3600"], check=True, capture_output=True)
+    """Revokes a token for one server as any other program may: by its `jti` in Redis, announced in the feed."""
+    identifier = jti(token)
+    record = json.dumps({"jti": identifier, "life_ms": 3600_000})
+    for command in (
+        ("SET", f"{server.prefix}revoked_jti:{identifier}", "1", "EX", "3600"),
+        ("XADD", f"{server.prefix}revocation_feed", "*", "r", record),
+    ):
+        subprocess.run(["redis-cli", "-p", str(redis_port), *command], check=True, capture_output=True)
+    # A mirror hears of it a moment later.
+    deadline = time.monotonic() + 30
+    while client.once(server.port, token=token)[0] != 401:
+        if time.monotonic() > deadline:
+            raise Failed(f"{server.name} does not refuse a revoked token")
+        time.sleep(0.02)
 
 
 def prove(server, token, revoked=None):
