@@ -99,6 +99,7 @@ fn of_issuer(issuer: &Issuer) -> anyhow::Result<IssuerSettings> {
         policy: issuer.policy.clone(),
         keys,
         introspection,
+        logout: issuer.logout.clone(),
         authorities: issuer.authorities.clone(),
     })
 }

@@ -199,7 +199,7 @@ impl Auth {
     }
 
     /// When the last token of an issuer that can exist now is refused by every clock.
-    fn foreign_until(&self, policy: &ForeignPolicy) -> Timestamp {
+    pub(super) fn foreign_until(&self, policy: &ForeignPolicy) -> Timestamp {
         // One that was issued by a clock that is ahead.
         forgotten_at(self.now() + policy.life_max + policy.skew, policy.skew)
     }
