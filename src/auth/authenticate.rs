@@ -22,7 +22,6 @@ use crate::identity::access_token::{self, TokenError, TokenPolicy};
 use crate::identity::foreign_token::ForeignPolicy;
 use crate::identity::machine_secret::MachineSecret;
 use crate::identity::signing_keys::KeyRing;
-use crate::issuers::logout::LogoutReceiver;
 use crate::issuers::{IssuerOutage, Issuers};
 use crate::reason::Reason;
 use crate::revocation::verdict::{CheckRevocation, UnknownWhy, Verdict};
@@ -199,12 +198,6 @@ impl Authenticator {
     #[must_use]
     pub fn foreign_policies(&self) -> Vec<Arc<ForeignPolicy>> {
         self.foreign.load().issuers().policies().cloned().collect()
-    }
-
-    /// What takes the logout tokens of the issuer that the configuration calls so, if any are taken.
-    #[must_use]
-    pub fn logout_receiver(&self, name: &str) -> Option<Arc<LogoutReceiver>> {
-        self.foreign.load().issuers().logout_receiver(name)
     }
 
     /// The caller whom `token` speaks for.

@@ -79,12 +79,10 @@ impl Auth {
             return Ok(LogoutEnd::Repeated);
         }
         let event = Event::new(Kind::BackchannelLogout, Outcome::Success, from).with("issuer", &*at.policy().issuer);
-        let event = match &logout.subject {
-            Some(subject) => event.with("subject", &**subject),
-            None => event,
-        };
-        let session = logout.session.map(|session| session.to_string());
-        self.audit(event.with("session", session)).await;
+        let ended =
+            [("session", logout.session.map(|id| id.to_string())), ("subject", logout.subject.as_deref().map(str::to_owned))];
+        let ended = ended.into_iter().filter_map(|(name, id)| Some((name, id?)));
+        self.audit(ended.fold(event, |event, (name, id)| event.with(name, id))).await;
         Ok(if logout.subject.is_some() { LogoutEnd::Subject } else { LogoutEnd::Session })
     }
 
@@ -112,6 +110,7 @@ impl Auth {
         let attempt = self.throttle.check_network(Attempted::LogoutToken, from.address).await?;
         let verified = match error {
             TokenError::UnknownKey => {
+                // Counted even if nobody answers: made-up key ids must not hold any number of requests open.
                 at.look_for_keys().await?;
                 at.verify(token, self.now())?
             }

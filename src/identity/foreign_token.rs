@@ -155,6 +155,12 @@ pub fn claimed(token: &str, policy: &ForeignPolicy) -> Result<Claimed, TokenErro
     claims::claimed(&claims, unverified.signed, policy)
 }
 
+/// Every id that an opaque token can be known by, of which its issuer says this.
+#[must_use]
+pub fn ids_of_opaque(token: &str, caller: &Caller) -> Vec<Box<str>> {
+    claims::ids_of_opaque(token, caller)
+}
+
 /// What an opaque token is remembered by: SHA-256.
 #[must_use]
 pub fn digest(token: &str) -> TokenHash {

@@ -161,7 +161,6 @@ impl Jwks {
             match self.fetch().await {
                 Ok(max_age) => {
                     failures = 0;
-                    self.fetches.send_modify(|fetches| *fetches += 1);
                     self.show(true);
                     let JwksSettings { every_min, every_max, .. } = self.settings;
                     let pause = max_age.unwrap_or(every_max).clamp(every_min, every_max);
@@ -192,6 +191,8 @@ impl Jwks {
         let max_age = http::max_age(&response);
         let text = String::from_utf8(http::json(response).await?).map_err(|_| FetchError::Text)?;
         self.take(text.clone(), now)?;
+        // Whoever waits need not wait for the file.
+        self.fetches.send_modify(|fetches| *fetches += 1);
         let kept = Kept { issuer: self.issuer.to_string(), url: self.settings.url.clone(), fetched_at: now, jwks: text };
         let file = self.file.clone();
         let written = tokio::task::spawn_blocking(move || kept::write(&file, &kept)).await;

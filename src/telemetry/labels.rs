@@ -155,7 +155,7 @@ labels! {
         Subject = "subject",
         /// It had come before, and nothing was left to do.
         Repeated = "repeated",
-        /// It is not one that is accepted, or the request does not hold one.
+        /// It is not one that is accepted.
         Refused = "refused",
         /// There were too many that are not, from the same network.
         Throttled = "throttled",

@@ -266,6 +266,13 @@ pub(super) fn claimed(claims: &Map<String, Value>, signed: &str, policy: &Foreig
     Ok(Claimed { ids, expires_at: instant_of(claims, "exp")? })
 }
 
+/// What an opaque token can be known by: that of the `jti` that its issuer gives it, first, and that of its text.
+pub(super) fn ids_of_opaque(token: &str, caller: &Caller) -> Vec<Box<str>> {
+    let (by_issuer, of_text) = (&caller.token.jti, hexadecimal(&digest(without_signature(token))));
+    // The issuer's next answer may lack the `jti` that this one has.
+    if **by_issuer == *of_text { vec![of_text] } else { vec![by_issuer.clone(), of_text] }
+}
+
 /// What looks like a JWT, without its signature; anything else is all there is.
 fn without_signature(token: &str) -> &str {
     match token.rsplit_once('.') {

@@ -2,6 +2,7 @@
 //! caller may not do.
 
 mod backchannel;
+mod entrances;
 mod https;
 mod introspection;
 mod keys;

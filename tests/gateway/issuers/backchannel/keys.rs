@@ -4,11 +4,13 @@
 use super::*;
 use crate::issuers::provider::set;
 
-const ON: &str = "refresh_min = '1s'\nrefresh_max = '1h'\nkeep_keys_for = '2h'\nfetch_timeout = '4s'\n\
-                  [issuers.backchannel_logout]\naudiences = ['gate']\n";
-
-async fn followed(provider: &Provider) -> Site {
-    let tables = format!("[auth.throttle]\ninsecure_off = true\n{}", provider.table("a", ON));
+/// A gateway that knows the keys of `a`, and waits so long for others.
+async fn followed(provider: &Provider, fetch_timeout: &str) -> Site {
+    let keys = format!(
+        "refresh_min = '1s'\nrefresh_max = '1h'\nkeep_keys_for = '2h'\nfetch_timeout = '{fetch_timeout}'\n\
+         [issuers.backchannel_logout]\naudiences = ['gate']\n"
+    );
+    let tables = format!("[auth.throttle]\ninsecure_off = true\n{}", provider.table("a", &keys));
     let site = Site::changed(Store::Redis, |gateway| gateway.table(&tables)).await;
     eventually("the keys", async || (provider.fetches() > 0).then_some(())).await;
     site
@@ -18,7 +20,7 @@ async fn followed(provider: &Provider) -> Site {
 async fn a_logout_by_a_new_key_is_heard_the_first_time() {
     let (old, new) = (Key::new("old"), Key::new("new"));
     let provider = Provider::with(set(&[&old])).await;
-    let site = followed(&provider).await;
+    let site = followed(&provider, "15s").await;
     let live = access(&old, json!({"jti": "1", "sid": "s1"}));
     super::super::passes(&site, &live).await;
     // In an hour the set would be fetched by itself.
@@ -35,7 +37,7 @@ async fn a_logout_by_a_new_key_is_heard_the_first_time() {
 async fn where_the_keys_cannot_be_fetched_a_logout_is_to_come_again() {
     let (old, new) = (Key::new("old"), Key::new("new"));
     let provider = Provider::with(set(&[&old])).await;
-    let site = followed(&provider).await;
+    let site = followed(&provider, "2s").await;
     let live = access(&old, json!({"jti": "1", "sid": "s1"}));
     super::super::passes(&site, &live).await;
     provider.now_serves(Behaviour::Status(500));
