@@ -121,7 +121,7 @@ fn logouts_are_taken_where_they_can_be_proved_and_are_for_us() {
     refused(&format!("{NAMED}{URL}{}", ON.replace("'gate'", "")), &format!("{at}.audiences"), "anybody else");
     refused(&format!("{NAMED}{URL}{}", ON.replace("gate", "")), &format!("{at}.audiences[0]"), "visible");
     refused(&format!("{NAMED}{URL}{ON}max_age = '25h'"), &format!("{at}.max_age"), "out of bounds");
-    refused(&format!("{NAMED}{URL}{ON}enabled = true"), at, "enabled");
+    refused(&format!("{NAMED}{URL}{ON}enabled = true"), &format!("{at}.enabled"), "");
     refused(&format!("{}{URL}{ON}", NAMED.replace("'corp'", "'..'")), "issuers[0].name", "no part of a path");
     let other = config(&format!("{NAMED}{URL}claims.subject = 'oid'\n{ON}")).expect("a warning is no error");
     assert!(other.warnings.render(false).contains("refused unless it has the claim \"oid\""), "{}", other.warnings);
