@@ -6,10 +6,11 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::error::{OAuthError, OAuthRefusal};
+use super::error::{OAuthError, OAuthErrorBody, OAuthRefusal};
 use super::form::Form;
 use crate::api::Shared;
 use crate::api::context::RequestContext;
+use crate::api::problem::ProblemBody;
 
 /// Who is signed out.
 #[derive(Deserialize, ToSchema)]
@@ -24,9 +25,16 @@ pub(in crate::api) struct LogoutRequest {
 /// for the session that the logout token names, or else for its subject. A token that comes again ends nothing more.
 #[utoipa::path(
     post, path = "/backchannel-logout/{issuer}", tag = "oauth", security(()),
-    params(("issuer" = String, Path, description = "The issuer's name in the configuration")),
+    params(("issuer" = String, Path, description = "The issuer's name in the configuration", pattern = "^[A-Za-z0-9._-]+$", max_length = 64)),
     request_body(content = LogoutRequest, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "No token that was issued before is accepted any more"), OAuthRefusal)
+    responses(
+        (status = 200, description = "No token that was issued before is accepted any more"),
+        (
+            status = 400, description = "It is no logout token of the issuer, or the path has two readings",
+            content((OAuthErrorBody = "application/json"), (ProblemBody<'static> = "application/problem+json")),
+        ),
+        OAuthRefusal
+    )
 )]
 pub(in crate::api) async fn receive(
     State(api): Shared,
