@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use portcullis::config::{self, Environment, Source};
 use portcullis::reason::Reason;
-use portcullis::telemetry::labels::{CheckMode, CheckVerdict, JwksState, Outcome};
+use portcullis::telemetry::labels::{CheckMode, CheckVerdict, JwksState, LogoutEnd, Outcome};
 use portcullis::telemetry::metrics::Metrics;
 use serde::Deserialize as _;
 use walkdir::WalkDir;
@@ -201,6 +201,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.servers("app").ejected();
     metrics.revocation(CheckMode::Strict).checked(CheckVerdict::Live, Duration::ZERO);
     metrics.jwks("corp").is(JwksState::Fresh, None);
+    metrics.logouts("corp").ended(LogoutEnd::Session);
     let text = metrics.encode();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()

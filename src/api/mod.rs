@@ -120,6 +120,7 @@ fn endpoints(prefix: &str) -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(oauth::token::token))
         .routes(routes!(oauth::revoke::revoke))
         .routes(routes!(oauth::introspect::introspect))
+        .routes(routes!(oauth::backchannel_logout::receive))
         .routes(routes!(discovery::openapi));
     let root = OpenApiRouter::with_openapi(discovery::Document::openapi());
     root.nest(prefix, api).routes(routes!(discovery::jwks)).routes(routes!(oauth::metadata::metadata))

@@ -21,8 +21,8 @@ use crate::reason::Reason;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Revocation {
-    /// A whole token: an access token, of this gateway or of one of its issuers; a refresh token, with its session; an API
-    /// key.
+    /// A whole token: an access token, of this gateway or of one of its issuers, which is asked about an opaque one; a refresh
+    /// token, with its session; an API key.
     #[serde(default, deserialize_with = "body::optional_secret")]
     #[schema(value_type = Option<String>, format = Password)]
     token: Option<SecretString>,
@@ -64,6 +64,7 @@ pub(super) async fn revoke(
     Json(request): Json<Revocation>,
 ) -> Result<StatusCode, Problem> {
     let foreign = api.authenticator.foreign_policies();
-    api.auth.revoke(&request.target()?, &foreign, &Actor::caller(&caller, &context.origin())).await?;
+    let target = request.target()?.introspected(&api.authenticator).await?;
+    api.auth.revoke(&target, &foreign, &Actor::caller(&caller, &context.origin())).await?;
     Ok(StatusCode::NO_CONTENT)
 }

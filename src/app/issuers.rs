@@ -52,6 +52,17 @@ impl Followed {
     }
 }
 
+/// Has a command's services know the issuers of the configuration, so that these can be asked about their tokens. Their keys
+/// are not fetched. Called on the runtime that does the asking.
+///
+/// # Errors
+/// As [`settings`].
+pub(crate) fn know(config: &Config, services: &Services, metrics: &Arc<Metrics>) -> anyhow::Result<()> {
+    let settings = settings(config)?;
+    services.authenticator.use_issuers(|before| Issuers::new(settings, &parts(config, services, metrics), before));
+    Ok(())
+}
+
 /// The issuers of a configuration.
 ///
 /// # Errors
@@ -99,6 +110,7 @@ fn of_issuer(issuer: &Issuer) -> anyhow::Result<IssuerSettings> {
         policy: issuer.policy.clone(),
         keys,
         introspection,
+        logout: issuer.logout.clone(),
         authorities: issuer.authorities.clone(),
     })
 }

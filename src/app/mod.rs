@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config_file::Sighting;
 pub use inspect::inspect;
+pub(crate) use issuers::know as know_issuers;
 pub use services::Services;
 
 use crate::admin::Admin;

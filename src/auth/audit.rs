@@ -100,6 +100,8 @@ words! {
         ClientFailed = "client_failed",
         /// An access token was revoked, by whoever held it or by an administrator.
         TokenRevoked = "token_revoked",
+        /// Another issuer said that somebody is signed out there, or seemed to.
+        BackchannelLogout = "backchannel_logout",
         /// An API key was made.
         ApiKeyCreated = "api_key_created",
         /// An API key was revoked.

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod api_keys;
 pub mod audit;
 pub mod authenticate;
+pub mod backchannel_logout;
 pub mod client_credentials;
 pub mod clients;
 pub mod email_verification;

@@ -11,15 +11,18 @@ use uuid::Uuid;
 
 use super::api_keys::ApiKeyError;
 use super::audit::{Actor, Event, Kind};
+use super::authenticate::{AuthenticateError, Authenticator};
 use super::outage::Outage;
 use super::token_revocation::forgotten_at;
 use super::users::AdminError;
 use super::{Auth, FieldError};
+use crate::identity::Caller;
 use crate::identity::access_token;
 use crate::identity::foreign_token::{self, ForeignPolicy};
 use crate::identity::machine_secret::{MachineSecret, SecretKind};
 use crate::identity::session::SessionId;
 use crate::identity::user::{User, UserId};
+use crate::issuers::IssuerOutage;
 use crate::store::{Covers, Revocation};
 
 /// The hexadecimal digits of SHA-256, by which tokens of other issuers are known.
@@ -34,6 +37,8 @@ const FOREIGN_SESSION_VERSION: usize = 8;
 pub enum Target {
     /// A whole token: an access token, ours or another issuer's; a refresh token, with its session; an API key.
     Token(SecretString),
+    /// An opaque token of another issuer, and what that says about it.
+    Introspected(SecretString, Arc<Caller>),
     /// An access token, by its id: the `jti` of one of ours, or what ARCHITECTURE says of other issuers' tokens.
     TokenId(String),
     /// A session with all its tokens, by its `sid`; or an API key by its id, which is the `sid` that services see.
@@ -65,6 +70,9 @@ pub enum RevokeError {
     /// Nobody has this id, name or address.
     #[error("there is no such user")]
     NoSuchUser,
+    /// What an opaque token is known by can only its issuer tell, which does not answer.
+    #[error(transparent)]
+    Issuer(#[from] IssuerOutage),
     /// It could not be made true everywhere. Trying again is safe.
     #[error(transparent)]
     Outage(#[from] Outage),
@@ -75,6 +83,22 @@ impl From<AdminError> for RevokeError {
         match error {
             AdminError::Outage(outage) => Self::Outage(outage),
             _ => Self::NoSuchUser,
+        }
+    }
+}
+
+impl Target {
+    /// Has the issuer of an opaque token asked about it. Anything else stays as it is.
+    ///
+    /// # Errors
+    /// The issuer does not vouch for it, or does not answer.
+    pub async fn introspected(self, authenticator: &Authenticator) -> Result<Self, RevokeError> {
+        let Self::Token(token) = self else { return Ok(self) };
+        match authenticator.ask_about(token.expose_secret()).await {
+            None => Ok(Self::Token(token)),
+            Some(Ok(caller)) => Ok(Self::Introspected(token, caller)),
+            Some(Err(AuthenticateError::Issuer(outage))) => Err(outage.into()),
+            Some(Err(why)) => Err(invalid("token", format_args!("must be one that this gateway accepts: {why}"))),
         }
     }
 }
@@ -94,6 +118,7 @@ impl Auth {
     pub async fn revoke(&self, what: &Target, foreign: &[Arc<ForeignPolicy>], by: &Actor) -> Result<Revoked, RevokeError> {
         match what {
             Target::Token(token) => self.revoke_whole(token.expose_secret(), foreign, by).await,
+            Target::Introspected(token, caller) => self.revoke_opaque(token.expose_secret(), caller, foreign, by).await,
             Target::TokenId(id) => {
                 let id = token_id(id).ok_or_else(|| invalid("jti", BAD_TOKEN_ID))?;
                 let event = Event::by(Kind::TokenRevoked, by);
@@ -130,8 +155,8 @@ impl Auth {
             self.end_session(session, by).await?;
             return Ok(Revoked::new("session", session));
         }
-        let issuer =
-            foreign_token::claimed_issuer(token).ok_or_else(|| invalid("token", "must be a token of this gateway, or a JWT"))?;
+        let issuer = foreign_token::claimed_issuer(token)
+            .ok_or_else(|| invalid("token", "must be a token of this gateway or of one of its issuers"))?;
         if *issuer == *self.settings.tokens.issuer {
             // Whatever its time: an expired one needs nothing more. Anything else that is refused is not accepted either.
             let genuine = access_token::verify_at_any_time(token, &self.ring.load(), &self.settings.tokens);
@@ -149,6 +174,21 @@ impl Auth {
         let until = claimed.expires_at.map_or(longest, |exp| forgotten_at(exp.min(longest), policy.skew).min(longest));
         let event = Event::by(Kind::TokenRevoked, by).with("issuer", &*policy.issuer);
         Ok(self.revoke_tokens(claimed.ids, until, event).await?)
+    }
+
+    /// By the id that its issuer's answers have, which is what it is looked up by; never by its text.
+    async fn revoke_opaque(
+        &self,
+        token: &str,
+        caller: &Caller,
+        foreign: &[Arc<ForeignPolicy>],
+        by: &Actor,
+    ) -> Result<Revoked, RevokeError> {
+        let policy = foreign.iter().find(|policy| policy.issuer == caller.token.issuer);
+        let policy = policy.ok_or_else(|| invalid("token", "must be of one of the `[[issuers]]`"))?;
+        let until = forgotten_at(caller.token.expires_at, policy.skew);
+        let event = Event::by(Kind::TokenRevoked, by).with("issuer", &*policy.issuer);
+        Ok(self.revoke_tokens(foreign_token::ids_of_opaque(token, caller), until, event).await?)
     }
 
     /// Records and publishes the ids of one token.
@@ -199,7 +239,7 @@ impl Auth {
     }
 
     /// When the last token of an issuer that can exist now is refused by every clock.
-    fn foreign_until(&self, policy: &ForeignPolicy) -> Timestamp {
+    pub(super) fn foreign_until(&self, policy: &ForeignPolicy) -> Timestamp {
         // One that was issued by a clock that is ahead.
         forgotten_at(self.now() + policy.life_max + policy.skew, policy.skew)
     }

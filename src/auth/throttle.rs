@@ -82,6 +82,8 @@ pub enum Kind {
     Mail,
     /// Using a one-time token or ticket that is of no use. By network.
     OneTimeToken,
+    /// Sending a logout token that is not accepted. By network.
+    LogoutToken,
 }
 
 /// Too many attempts.
@@ -204,6 +206,7 @@ impl Throttle {
             Kind::Password => ("password", self.settings.account_network),
             Kind::Mail => ("mail", MAIL),
             Kind::OneTimeToken => ("one_time_token", SECRET),
+            Kind::LogoutToken => ("logout_token", SECRET),
         };
         self.attempt(AttemptCounters { mark: None, strangers: vec![(key(name, &[who]), budget)], known: Vec::new() }).await
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::app::{self, Services};
 use crate::auth::Auth;
+use crate::auth::authenticate::Authenticator;
 use crate::config::{self, Config, Source};
 use crate::telemetry::metrics::Metrics;
 
@@ -35,6 +36,12 @@ impl Administration {
     /// The use cases.
     pub(super) fn auth(&self) -> &Auth {
         &self.services.auth
+    }
+
+    /// What asks other issuers about their tokens.
+    pub(super) fn authenticator(&self) -> Result<&Authenticator, Failure> {
+        app::know_issuers(&self.config, &self.services, &Arc::new(Metrics::new()))?;
+        Ok(&self.services.authenticator)
     }
 
     /// Sends what mail there is, and tells whether a mail server took all of it. Nothing is tried twice: somebody waits.

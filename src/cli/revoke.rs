@@ -28,7 +28,8 @@ seconds, for a signing key). Exit code 1 and \"recorded\" mean that the database
 same command again.
 
 A whole token is read from a file or standard input, never from the command line, which everybody on the machine can read. \
-A token of one of the `[[issuers]]` is revoked by what it says of itself; its signature is not looked at. API keys of a \
+A token of one of the `[[issuers]]` is revoked by what it says of itself; its signature is not looked at. About an opaque one \
+its issuer is asked. API keys of a \
 user stay; `portcullis user disable` stops them, too.
 
 Examples:
@@ -82,14 +83,18 @@ impl Revoke {
             (.., Some(name)) => Target::User(name),
             (None, None, None) => return Err(Failure::Usage("say what to revoke".to_owned())),
         };
-        administer(source, async |office| revoke(office, &target, format).await)
+        administer(source, async |office| revoke(office, target, format).await)
     }
 }
 
-async fn revoke(office: &Administration, target: &Target, format: Format) -> Result<(), Failure> {
+async fn revoke(office: &Administration, target: Target, format: Format) -> Result<(), Failure> {
+    let target = match target {
+        token @ Target::Token(_) => token.introspected(office.authenticator()?).await.map_err(of_token_alone)?,
+        other => other,
+    };
     let foreign: Vec<_> = office.config().issuers.iter().map(|issuer| Arc::new(issuer.policy.clone())).collect();
-    let revoked = office.auth().revoke(target, &foreign, &Actor::operator()).await;
-    let revoked = revoked.map_err(|error| failure(target, error))?;
+    let revoked = office.auth().revoke(&target, &foreign, &Actor::operator()).await;
+    let revoked = revoked.map_err(|error| failure(&target, error))?;
     office.enforce().await?;
     report(&revoked, format)
 }
@@ -107,6 +112,18 @@ fn report(revoked: &Revoked, format: Format) -> Result<(), Failure> {
         kind if *had_expired => format!("the {kind} {id} had expired: there is nothing to revoke"),
         kind => format!("the {kind} {id} is revoked"),
     })
+}
+
+/// Why a token is none to be revoked, before the database was asked.
+fn of_token_alone(error: RevokeError) -> Failure {
+    match error {
+        RevokeError::Invalid(rule) => anyhow::anyhow!("{}", Failure::rules(&[rule])).into(),
+        error => Failure::new(
+            error,
+            "see that the endpoint of `[issuers.introspection]` answers, then run the same command again: without its answer \
+             nobody knows what the token is known by, and gateways accept it for `cache_for` at most",
+        ),
+    }
 }
 
 fn failure(target: &Target, error: RevokeError) -> Failure {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::identity::foreign_token::ForeignPolicy;
+use crate::identity::foreign_token::{ForeignPolicy, LogoutPolicy};
 
 /// One entry of `[[issuers]]`.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Issuer {
     pub keys: Option<IssuerKeySource>,
     /// `[issuers.introspection]`
     pub introspection: Option<Introspection>,
+    /// `[issuers.backchannel_logout]`
+    pub logout: Option<LogoutPolicy>,
     /// Certificate authorities, in PEM, instead of the public ones.
     pub authorities: Option<Vec<u8>>,
 }

@@ -6,6 +6,7 @@
 
 mod claims;
 mod json;
+mod logout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,11 @@ use jiff::Timestamp;
 use secrecy::SecretSlice;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 
 use self::claims::Source;
 pub use self::claims::{ClaimPath, Mapping, Taken};
+pub use self::logout::{Logout, LogoutPolicy, verify_logout};
 use super::Caller;
 use super::access_token::{TOKEN_BYTES_MAX, TokenError, later};
 use super::jose::{Others, Unreadable, Unverified, present};
@@ -152,6 +155,12 @@ pub fn claimed(token: &str, policy: &ForeignPolicy) -> Result<Claimed, TokenErro
     claims::claimed(&claims, unverified.signed, policy)
 }
 
+/// Every id that an opaque token can be known by, of which its issuer says this.
+#[must_use]
+pub fn ids_of_opaque(token: &str, caller: &Caller) -> Vec<Box<str>> {
+    claims::ids_of_opaque(token, caller)
+}
+
 /// What an opaque token is remembered by: SHA-256.
 #[must_use]
 pub fn digest(token: &str) -> TokenHash {
@@ -163,6 +172,18 @@ pub fn digest(token: &str) -> TokenHash {
 /// # Errors
 /// The first rule that it breaks; [`TokenError::Expired`] only if it breaks no other.
 pub fn verify(token: &str, keys: &IssuerKeys, policy: &ForeignPolicy, now: Timestamp) -> Result<Caller, TokenError> {
+    let accepted = |typ: &str| policy.types.iter().any(|accepted| accepted.eq_ignore_ascii_case(typ));
+    let (claims, signed) = proved(token, keys, policy, accepted)?;
+    claims::caller(&claims, Source::Signed(signed), policy, now)
+}
+
+/// The claims of a JWT of an accepted type that the issuer signed, and the bytes under the signature.
+fn proved<'a>(
+    token: &'a str,
+    keys: &IssuerKeys,
+    policy: &ForeignPolicy,
+    accepted: impl Fn(&str) -> bool,
+) -> Result<(Map<String, Value>, &'a str), TokenError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::TooLong);
     }
@@ -177,7 +198,7 @@ pub fn verify(token: &str, keys: &IssuerKeys, policy: &ForeignPolicy, now: Times
     let typ = header.typ.as_deref().unwrap_or_default();
     // RFC 7515 §4.1.9: "application/" may be left out, and should be.
     let short = typ.get(..12).filter(|start| start.eq_ignore_ascii_case("application/")).map_or(typ, |_| &typ[12..]);
-    if !policy.types.iter().any(|accepted| accepted.eq_ignore_ascii_case(short)) {
+    if !accepted(short) {
         return Err(TokenError::Type);
     }
     let kid = header.kid.as_deref();
@@ -190,7 +211,7 @@ pub fn verify(token: &str, keys: &IssuerKeys, policy: &ForeignPolicy, now: Times
     }
     let payload = unverified.payload().ok_or(TokenError::Malformed)?;
     let claims = json::object(&payload).ok_or(TokenError::Claims)?;
-    claims::caller(&claims, Source::Signed(unverified.signed), policy, now)
+    Ok((claims, unverified.signed))
 }
 
 /// What an introspection endpoint says about a token: a caller, or that it is not active (RFC 7662 §2.2).

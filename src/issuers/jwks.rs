@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use reqwest::Client;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::IssuerParts;
 use super::http::{self, HttpError};
@@ -64,6 +64,8 @@ pub(super) struct Jwks {
     client: Result<Client, String>,
     seen: ArcSwapOption<Seen>,
     wanted: Notify,
+    /// How often it was fetched.
+    fetches: watch::Sender<u64>,
     clock: Arc<dyn Clock>,
     metrics: JwksMetrics,
     file: PathBuf,
@@ -104,6 +106,7 @@ impl Jwks {
             client,
             seen: ArcSwapOption::new(seen),
             wanted: Notify::new(),
+            fetches: watch::Sender::new(0),
             clock: Arc::clone(&parts.clock),
             metrics: parts.metrics.jwks(name),
             file,
@@ -144,6 +147,13 @@ impl Jwks {
         self.wanted.notify_one();
     }
 
+    /// Asks for a fetch and waits for it; none if it does not come within the time that one may take.
+    pub(super) async fn fetched_again(&self) -> Option<()> {
+        let mut fetches = self.fetches.subscribe();
+        self.want();
+        tokio::time::timeout(self.settings.timeout, fetches.changed()).await.ok()?.ok()
+    }
+
     /// Fetches for ever.
     pub(super) async fn keep_fetching(&self) {
         let mut failures = 0;
@@ -181,6 +191,8 @@ impl Jwks {
         let max_age = http::max_age(&response);
         let text = String::from_utf8(http::json(response).await?).map_err(|_| FetchError::Text)?;
         self.take(text.clone(), now)?;
+        // Whoever waits need not wait for the file.
+        self.fetches.send_modify(|fetches| *fetches += 1);
         let kept = Kept { issuer: self.issuer.to_string(), url: self.settings.url.clone(), fetched_at: now, jwks: text };
         let file = self.file.clone();
         let written = tokio::task::spawn_blocking(move || kept::write(&file, &kept)).await;

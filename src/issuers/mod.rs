@@ -1,5 +1,5 @@
 //! Other issuers whose tokens are accepted: where their keys come from, how old these may become, and what is asked of
-//! their introspection endpoints.
+//! their introspection endpoints, and what they say about whom they signed out.
 //!
 //! Keys are fetched by a task of the application's runtime ([`jwks`]); a request only ever reads what is there. A token by
 //! a key that is not known is refused at once and has the set fetched again, no more often than the settings say.
@@ -8,6 +8,7 @@ mod http;
 pub mod introspection;
 pub mod jwks;
 mod kept;
+pub mod logout;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::introspection::{Introspection, IntrospectionSettings};
 use self::jwks::{Jwks, JwksSettings, Known, Seen};
+use self::logout::LogoutReceiver;
 use crate::clock::Clock;
 use crate::identity::Caller;
 use crate::identity::access_token::TokenError;
-use crate::identity::foreign_token::{self, ForeignPolicy, IssuerKeys};
+use crate::identity::foreign_token::{self, ForeignPolicy, IssuerKeys, LogoutPolicy};
 use crate::outbound::{Authorities, build};
 use crate::telemetry::metrics::Metrics;
 
@@ -36,6 +38,8 @@ pub struct IssuerSettings {
     pub keys: Option<KeySource>,
     /// How to ask about tokens that are no JWTs.
     pub introspection: Option<IntrospectionSettings>,
+    /// What its logout tokens must say; none where it may end no session. Nothing comes of it without keys.
+    pub logout: Option<LogoutPolicy>,
     /// Certificate authorities, in PEM, instead of the public ones.
     pub authorities: Option<Vec<u8>>,
 }
@@ -84,8 +88,10 @@ pub struct Issuer {
     policy: Arc<ForeignPolicy>,
     keys: Option<Keys>,
     introspection: Option<Arc<Introspection>>,
+    logout: Option<Arc<LogoutReceiver>>,
 }
 
+#[derive(Clone)]
 enum Keys {
     Static(Arc<Known>),
     Fetched(Arc<Jwks>),
@@ -94,6 +100,12 @@ enum Keys {
 impl std::fmt::Debug for Issuers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.0.iter().map(|issuer| &issuer.policy.issuer)).finish()
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::Static(_)) { "Static" } else { "Fetched" })
     }
 }
 
@@ -122,10 +134,10 @@ impl Issuers {
         }
     }
 
-    /// Takes the states of key sets off the metrics of those that `others` does not have.
+    /// Takes off the metrics what is known of those that `others` does not have.
     pub fn leave(&self, others: &Self, metrics: &Metrics) {
         for issuer in self.0.iter().filter(|issuer| others.0.iter().all(|other| other.name != issuer.name)) {
-            metrics.jwks_gone(&issuer.name);
+            metrics.issuer_gone(&issuer.name);
         }
     }
 
@@ -152,6 +164,12 @@ impl Issuers {
         self.0.iter().find(|issuer| issuer.introspection.as_ref().is_some_and(|endpoint| endpoint.knows(token)))
     }
 
+    /// What takes the logout tokens of the issuer that the configuration calls so, if any are taken.
+    #[must_use]
+    pub fn logout_receiver(&self, name: &str) -> Option<Arc<LogoutReceiver>> {
+        self.0.iter().find(|issuer| *issuer.name == *name)?.logout.clone()
+    }
+
     /// The issuer at a place that [`Self::find`] gave.
     #[must_use]
     pub fn at(&self, place: usize) -> Option<&Issuer> {
@@ -161,7 +179,7 @@ impl Issuers {
 
 impl Issuer {
     fn new(settings: IssuerSettings, parts: &IssuerParts, before: &Issuers) -> Self {
-        let IssuerSettings { name, policy, keys, introspection, authorities } = settings;
+        let IssuerSettings { name, policy, keys, introspection, logout, authorities } = settings;
         let authorities = authorities.map_or_else(|| Ok(Authorities::public()), |pem| Authorities::from_pem(&pem));
         let client = |timeout| {
             let client =
@@ -183,7 +201,11 @@ impl Issuer {
             let client = client(settings.timeout);
             Introspection::new(&name, settings, Arc::clone(&policy), client, parts)
         });
-        Self { name, policy, keys, introspection }
+        let logout = logout.zip(keys.clone()).map(|(rules, keys)| {
+            let (name, policy, metrics) = (name.clone(), Arc::clone(&policy), parts.metrics.logouts(&name));
+            Arc::new(LogoutReceiver { name, policy, rules, keys, metrics })
+        });
+        Self { name, policy, keys, introspection, logout }
     }
 
     /// What was seen at the place of these settings.
@@ -235,10 +257,16 @@ impl Issuer {
     }
 
     fn known(&self, now: Timestamp) -> Result<Arc<Known>, IssuerOutage> {
-        match &self.keys {
-            Some(Keys::Static(known)) => Ok(Arc::clone(known)),
-            Some(Keys::Fetched(jwks)) => jwks.known(now).ok_or(IssuerOutage::Keys),
-            None => Err(IssuerOutage::Keys),
+        self.keys.as_ref().ok_or(IssuerOutage::Keys)?.known(now)
+    }
+}
+
+impl Keys {
+    /// Those in force at `now`.
+    fn known(&self, now: Timestamp) -> Result<Arc<Known>, IssuerOutage> {
+        match self {
+            Self::Static(known) => Ok(Arc::clone(known)),
+            Self::Fetched(jwks) => jwks.known(now).ok_or(IssuerOutage::Keys),
         }
     }
 }

@@ -47,6 +47,8 @@ pub trait Clients: Send + Sync {
     /// Remembers that an assertion was used (RFC 7523 §3: its `jti` is good once); false if it had been. `assertion` is a
     /// SHA-256 over client and `jti`; what expired by `expires_at` may be forgotten.
     async fn use_assertion(&self, assertion: &TokenHash, expires_at: Timestamp) -> Result<bool, StoreError>;
+    /// Whether [`Self::use_assertion`] was told so. Also of the logout tokens of other issuers, which are good once, too.
+    async fn assertion_was_used(&self, assertion: &TokenHash) -> Result<bool, StoreError>;
     /// Forgets assertions that expired before `before`, at most `limit`; returns how many.
     async fn purge_assertions(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }

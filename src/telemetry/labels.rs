@@ -147,6 +147,22 @@ labels! {
         Missing = "missing",
     }
 
+    /// What became of a logout token of another issuer.
+    LogoutEnd = "result" {
+        /// The session that it names was ended.
+        Session = "session",
+        /// Every token of its subject was ended.
+        Subject = "subject",
+        /// It had come before, and nothing was left to do.
+        Repeated = "repeated",
+        /// It is not one that is accepted.
+        Refused = "refused",
+        /// There were too many that are not, from the same network.
+        Throttled = "throttled",
+        /// A store or the issuer's keys were missing: it is to be sent again.
+        Unavailable = "unavailable",
+    }
+
     /// What became of an order for a certificate.
     AcmeOutcome = "outcome" {
         /// It is there.
@@ -259,6 +275,7 @@ mod tests {
         assert_indexes_match::<RepublicationCause>();
         assert_indexes_match::<FeedGap>();
         assert_indexes_match::<JwksState>();
+        assert_indexes_match::<LogoutEnd>();
         assert_indexes_match::<MailResult>();
         assert_indexes_match::<ConfigReload>();
         assert_indexes_match::<ServerState>();

@@ -18,6 +18,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::acme::AcmeFamilies;
 use super::configuration::ConfigurationFamilies;
+use super::issuers::{LogoutFamily, LogoutMetrics};
 use super::labels::{
     AcmeOutcome, AcmeState, CheckMode, CheckVerdict, ConfigReload, EarlyRefusal, FeedGap, JwksState, Label, Log, MailResult,
     Outcome, RepublicationCause, StreamEnd, UnknownDecision,
@@ -66,6 +67,7 @@ pub struct Metrics {
     mail_waiting: IntGauge,
     configuration: ConfigurationFamilies,
     jwks: JwksGauges,
+    logouts: LogoutFamily,
     acme: AcmeFamilies,
     panics: IntCounter,
     log_lines_lost: Counters<Log>,
@@ -194,6 +196,7 @@ impl Metrics {
             mail_waiting: declare.gauge("portcullis_mail_waiting", "Letters that no mail server has taken yet."),
             configuration: ConfigurationFamilies::new(&declare),
             jwks: JwksGauges::declare(&declare),
+            logouts: LogoutFamily::new(&declare),
             acme: AcmeFamilies::new(&declare),
             panics: declare.counter("portcullis_panics_total", "Faults of the gateway's own code that were caught."),
             log_lines_lost: declare
@@ -243,13 +246,20 @@ impl Metrics {
         }
     }
 
+    /// The handle for the logout tokens of a foreign issuer; obtain it once and keep it.
+    #[must_use]
+    pub fn logouts(&self, issuer: &str) -> LogoutMetrics {
+        self.logouts.of(issuer)
+    }
+
     /// An issuer is none any more.
-    pub fn jwks_gone(&self, issuer: &str) {
+    pub fn issuer_gone(&self, issuer: &str) {
         // An error says that it had none.
         for state in JwksState::ALL {
             drop(self.jwks.state.remove_label_values(&[issuer, state.word()]));
         }
         drop(self.jwks.fetched.remove_label_values(&[issuer]));
+        self.logouts.gone(issuer);
     }
 
     /// A request has begun; it is in flight until the guard is dropped.

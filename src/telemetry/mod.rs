@@ -8,6 +8,7 @@ mod acme;
 mod configuration;
 #[cfg(test)]
 mod fixtures;
+pub mod issuers;
 pub mod labels;
 pub mod logging;
 pub mod metrics;

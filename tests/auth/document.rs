@@ -15,6 +15,7 @@ const ENDPOINTS: &[(&str, &[&str])] = &[
     ("/auth/admin/revocations", &["POST"]),
     ("/auth/api-keys", &["GET", "POST"]),
     ("/auth/api-keys/{id}", &["DELETE"]),
+    ("/auth/backchannel-logout/{issuer}", &["POST"]),
     ("/auth/email/verify", &["POST"]),
     ("/auth/email/verify/send", &["POST"]),
     ("/auth/invitations", &["POST"]),

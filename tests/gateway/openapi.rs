@@ -33,6 +33,14 @@ insecure_off = true
 transport = "file"
 from = "Gate <gate@app.example>"
 per_address = 1000
+
+[[issuers]]
+name = "corp"
+issuer = "https://id.example"
+audiences = ["api"]
+jwks = '{"kty":"OKP","crv":"Ed25519","x":"qsLEJNN2C5CoxJqcpqQs0CBD1eoup5v_CJFTDmoS6yc"}'
+[issuers.backchannel_logout]
+audiences = ["gate"]
 "#;
 
 /// Requests that were made up must get through to these, or nothing was compared but refusals.
@@ -97,6 +105,9 @@ async fn every_answer_is_as_the_document_says() {
     let status = schemathesis.exit().await;
     assert!(status.success(), "{status}:\n{}", process::text(&output));
 
+    // Nobody here can sign one.
+    let logouts = r#"portcullis_backchannel_logouts_total{issuer="corp",result="refused"}"#;
+    assert!(gateway.metric(logouts).await.is_some_and(|refused| refused > 0.0), "no logout token was sent to an issuer");
     let successes = successes(&gateway.output());
     for (method, path, status) in DONE {
         assert!(successes.contains(&(method.to_owned(), path.to_owned(), status)), "no {method} {path} → {status}");

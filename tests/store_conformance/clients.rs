@@ -86,6 +86,8 @@ async fn an_assertion_is_used_once_until_it_is_forgotten(Database { store, .. }:
     }
     assert_eq!(first, 1);
     assert!(store.use_assertion(&[2; 32], now() + secs(60)).await.expect("there"));
+    assert!(store.assertion_was_used(&[1; 32]).await.expect("there"));
+    assert!(!store.assertion_was_used(&[3; 32]).await.expect("there"));
     assert_eq!(store.purge_assertions(now(), 100).await.expect("there"), 0);
     assert_eq!(store.purge_assertions(now() + secs(1), 100).await.expect("there"), 1);
     assert!(store.use_assertion(&[1; 32], now()).await.expect("there"));

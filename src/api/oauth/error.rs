@@ -7,10 +7,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::auth::backchannel_logout::BackchannelLogoutError;
 use crate::auth::client_credentials::{ClientAuthError, GrantError};
 use crate::auth::outage::Outage;
 use crate::auth::refresh::RefreshError;
 use crate::auth::throttle::Throttled;
+use crate::identity::access_token::TokenError;
 use crate::reason::Reason;
 
 /// A refusal of an OAuth endpoint. As a response it carries its [`Reason`] as an extension, for the access log.
@@ -57,6 +59,12 @@ impl OAuthError {
     pub(super) const fn too_large() -> Self {
         let error = Self::new("invalid_request", "the body is too large", Reason::BodyTooLarge);
         Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..error }
+    }
+
+    /// No issuer of that name may say that somebody is signed out.
+    pub(super) const fn no_such_issuer() -> Self {
+        let error = Self::new("invalid_request", "no issuer of this name sends logout tokens here", Reason::NotFound);
+        Self { status: StatusCode::NOT_FOUND, ..error }
     }
 
     /// The client is not recognised, or did not say who it is.
@@ -171,6 +179,38 @@ impl From<RefreshError> for OAuthError {
             }
             RefreshError::Outage(outage) => outage.into(),
         }
+    }
+}
+
+impl From<BackchannelLogoutError> for OAuthError {
+    fn from(error: BackchannelLogoutError) -> Self {
+        match error {
+            BackchannelLogoutError::Refused(TokenError::Expired) => {
+                Self::new("invalid_request", "the logout token has expired, or was issued too long ago", Reason::ExpiredToken)
+            }
+            BackchannelLogoutError::Refused(why) => Self::new("invalid_request", broken_rule(why), Reason::BadToken),
+            BackchannelLogoutError::Throttled(throttled) => throttled.into(),
+            BackchannelLogoutError::Keys(_) => Self::unavailable(Reason::Unavailable),
+            BackchannelLogoutError::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+/// Which rule of a logout token was broken, for whoever runs the issuer: what is signed is no secret to them, and whoever
+/// forges learns no more than that the signature is none.
+const fn broken_rule(why: TokenError) -> &'static str {
+    match why {
+        TokenError::TooLong | TokenError::Malformed | TokenError::Header => {
+            "the logout token is not a JWT that this gateway reads"
+        }
+        TokenError::UnknownKey | TokenError::Algorithm | TokenError::Signature | TokenError::Inactive => {
+            "no key of the issuer verifies the logout token"
+        }
+        TokenError::Type => "it is no logout token: see `typ`, `events` and `nonce`",
+        TokenError::Claims => "a claim of the logout token is missing, repeated or of the wrong type",
+        TokenError::Issuer => "the logout token is of another issuer",
+        TokenError::Audience => "the logout token is for another audience",
+        TokenError::Life | TokenError::NotYet | TokenError::Expired => "the times of the logout token do not fit",
     }
 }
 

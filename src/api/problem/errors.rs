@@ -205,6 +205,9 @@ impl From<RevokeError> for Problem {
             RevokeError::Invalid(rule) => Self::invalid(vec![rule]),
             RevokeError::NoSuchSession => Self::new(Reason::NotFound).with_detail("there is no such session"),
             RevokeError::NoSuchUser => Self::new(Reason::NotFound).with_detail("there is no such user"),
+            RevokeError::Issuer(_) => {
+                Self::new(Reason::Unavailable).with_detail("the token's issuer does not say what it is known by")
+            }
             RevokeError::Outage(outage) => outage.into(),
         }
     }

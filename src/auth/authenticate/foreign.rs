@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-use super::{AuthenticateError, TokenRef, TokenText};
+use super::{AuthenticateError, Authenticator, TokenRef, TokenText};
 use crate::identity::Caller;
 use crate::identity::access_token::TokenError;
 use crate::identity::foreign_token;
 use crate::identity::machine_secret::MachineSecret;
 use crate::identity::machine_secret::SecretKind;
 use crate::identity::refresh_token::PresentedRefreshToken;
+use crate::issuers::logout::LogoutReceiver;
 use crate::issuers::{Issuer, IssuerOutage, Issuers};
 
 /// Tokens remembered at a time; each costs about a kilobyte.
@@ -46,6 +47,22 @@ pub(super) enum Reading<'a> {
     Caller(Arc<Caller>),
     /// This issuer must be asked.
     Ask(&'a Issuer),
+}
+
+impl Authenticator {
+    /// What the issuer of an opaque token says about it; none if nobody is to be asked about it. Whether it was revoked here
+    /// is not looked up.
+    pub async fn ask_about(&self, token: &str) -> Option<Result<Arc<Caller>, AuthenticateError>> {
+        let foreign = self.foreign.load_full();
+        let Reading::Ask(issuer) = foreign.opaque(token) else { return None };
+        Some(ask(issuer, token).await)
+    }
+
+    /// What takes the logout tokens of the issuer that the configuration calls so, if any are taken.
+    #[must_use]
+    pub fn logout_receiver(&self, name: &str) -> Option<Arc<LogoutReceiver>> {
+        self.foreign.load().issuers().logout_receiver(name)
+    }
 }
 
 impl ForeignReader {

@@ -109,6 +109,8 @@ pub struct Issuer {
     pub accept_scopes: Vec<String>,
     /// How to ask it about tokens that are no JWTs.
     pub introspection: Option<Introspection>,
+    /// How it tells that it signed somebody out.
+    pub backchannel_logout: Option<BackchannelLogout>,
 }
 
 /// `[issuers.claims]`
@@ -146,6 +148,19 @@ pub struct Introspection {
     pub cache_for: DurationText,
 }
 
+/// `[issuers.backchannel_logout]` (OpenID Connect Back-Channel Logout 1.0)
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["audiences"]))]
+pub struct BackchannelLogout {
+    /// `aud` of its logout tokens for this gateway: the ids of the clients for which its address was registered.
+    pub audiences: Vec<String>,
+    /// How long after its `iat` a logout token is good, whatever its `exp`.
+    pub max_age: DurationText,
+    /// Whether every session of the subject ends, also where the token names one of them.
+    pub all_sessions: bool,
+}
+
 impl Default for Issuer {
     fn default() -> Self {
         Self {
@@ -169,6 +184,7 @@ impl Default for Issuer {
             role_prefix: String::new(),
             accept_scopes: Vec::new(),
             introspection: None,
+            backchannel_logout: None,
         }
     }
 }
@@ -195,5 +211,11 @@ impl Default for Introspection {
             timeout: "2s".into(),
             cache_for: "10s".into(),
         }
+    }
+}
+
+impl Default for BackchannelLogout {
+    fn default() -> Self {
+        Self { audiences: Vec::new(), max_age: "10m".into(), all_sessions: false }
     }
 }

@@ -1,5 +1,7 @@
 //! `[[issuers]]`: issuers that are not ours, keys that are worth the name, and roles that nobody abroad can give.
 
+mod logout;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -73,7 +75,9 @@ fn issuer(check: &mut Check<'_>, path: &Path, file: &file::Issuer, auth: &Auth) 
         mapping: mapping(check, path, file, auth),
     };
     let introspection = file.introspection.as_ref().map(|file| introspection(check, &path.key("introspection"), file));
-    Issuer { name: file.name.clone(), policy, keys, introspection, authorities: authorities(check, &path.key("ca"), file) }
+    let logout = logout::logout(check, path, file);
+    let authorities = authorities(check, &path.key("ca"), file);
+    Issuer { name: file.name.clone(), policy, keys, introspection, logout, authorities }
 }
 
 fn name(check: &mut Check<'_>, path: &Path, text: &str) {

@@ -80,10 +80,8 @@ impl ClaimPath {
     }
 
     /// The text there; an error for anything but a text that headers and log lines can carry.
-    fn text(&self, claims: &Map<String, Value>, bytes_max: usize) -> Result<Option<Box<str>>, TokenError> {
-        let Some(value) = self.of(claims) else { return Ok(None) };
-        let text = value.as_str().filter(|text| printable(text, bytes_max)).ok_or(TokenError::Claims)?;
-        Ok(Some(text.into()))
+    pub(super) fn text(&self, claims: &Map<String, Value>, bytes_max: usize) -> Result<Option<Box<str>>, TokenError> {
+        text(self.of(claims), bytes_max).map(|text| text.map(Into::into))
     }
 
     /// The words there that count.
@@ -114,7 +112,12 @@ pub(super) fn caller(
     policy: &ForeignPolicy,
     now: Timestamp,
 ) -> Result<Caller, TokenError> {
-    check_issuer_and_audience(claims, source, policy)?;
+    check_issuer_and_audience(claims, source, policy, &policy.audiences)?;
+    // A security event token (RFC 8417 §2), such as a logout token, tells of its subject and speaks for nobody: an issuer that
+    // writes `typ` "JWT" for everything writes it there, too.
+    if claims.get("events").is_some_and(Value::is_object) {
+        return Err(TokenError::Type);
+    }
     let times = Times::read(claims, source, policy, now)?;
     let mapping = &policy.mapping;
     let subject = mapping.subject.text(claims, SUBJECT_BYTES_MAX)?.ok_or(TokenError::Claims)?;
@@ -154,7 +157,29 @@ fn sorted(words: impl Iterator<Item = Box<str>>) -> Box<[Box<str>]> {
     words.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn check_issuer_and_audience(claims: &Map<String, Value>, source: Source<'_>, policy: &ForeignPolicy) -> Result<(), TokenError> {
+/// The text of a claim, if there is one; an error for anything but a text that headers and log lines can carry.
+pub(super) fn text_of<'a>(claims: &'a Map<String, Value>, name: &str, bytes_max: usize) -> Result<Option<&'a str>, TokenError> {
+    // `null` says nothing, as everywhere.
+    text(claims.get(name).filter(|value| !value.is_null()), bytes_max)
+}
+
+fn text(value: Option<&Value>, bytes_max: usize) -> Result<Option<&str>, TokenError> {
+    let Some(value) = value else { return Ok(None) };
+    value.as_str().filter(|text| printable(text, bytes_max)).map(Some).ok_or(TokenError::Claims)
+}
+
+/// The instant of a claim, if it is there: whole seconds.
+pub(super) fn instant_of(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, TokenError> {
+    claims.get(name).map(|value| value.as_i64().ok_or(TokenError::Claims).and_then(instant)).transpose()
+}
+
+/// Of the issuer, and for one of these.
+pub(super) fn check_issuer_and_audience(
+    claims: &Map<String, Value>,
+    source: Source<'_>,
+    policy: &ForeignPolicy,
+    audiences: &[Box<str>],
+) -> Result<(), TokenError> {
     match (claims.get("iss"), source) {
         (Some(Value::String(issuer)), _) if **issuer == *policy.issuer => {}
         // RFC 7662 §2.2 leaves it out where the endpoint speaks for one issuer, which was chosen before.
@@ -162,7 +187,7 @@ fn check_issuer_and_audience(claims: &Map<String, Value>, source: Source<'_>, po
         (Some(Value::String(_)), _) => return Err(TokenError::Issuer),
         _ => return Err(TokenError::Claims),
     }
-    let ours = |audience: &str| policy.audiences.iter().any(|own| **own == *audience);
+    let ours = |audience: &str| audiences.iter().any(|own| **own == *audience);
     let for_us = match claims.get("aud") {
         Some(Value::String(audience)) => ours(audience),
         Some(Value::Array(list)) => {
@@ -182,10 +207,7 @@ struct Times {
 
 impl Times {
     fn read(claims: &Map<String, Value>, source: Source<'_>, policy: &ForeignPolicy, now: Timestamp) -> Result<Self, TokenError> {
-        let at = |name| match claims.get(name) {
-            None => Ok(None),
-            Some(value) => value.as_i64().ok_or(TokenError::Claims).and_then(instant).map(Some),
-        };
+        let at = |name| instant_of(claims, name);
         let (issued_at, expires_at) = (at("iat")?, at("exp")?.ok_or(TokenError::Claims)?);
         let issued_at = match (issued_at, source) {
             (Some(issued_at), _) => issued_at,
@@ -241,8 +263,14 @@ pub(super) fn claimed(claims: &Map<String, Value>, signed: &str, policy: &Foreig
     if ids[0] != of_bytes {
         ids.push(of_bytes);
     }
-    let expires_at = claims.get("exp").map(|exp| exp.as_i64().ok_or(TokenError::Claims).and_then(instant)).transpose()?;
-    Ok(Claimed { ids, expires_at })
+    Ok(Claimed { ids, expires_at: instant_of(claims, "exp")? })
+}
+
+/// What an opaque token can be known by: that of the `jti` that its issuer gives it, first, and that of its text.
+pub(super) fn ids_of_opaque(token: &str, caller: &Caller) -> Vec<Box<str>> {
+    let (by_issuer, of_text) = (&caller.token.jti, hexadecimal(&digest(without_signature(token))));
+    // The issuer's next answer may lack the `jti` that this one has.
+    if **by_issuer == *of_text { vec![of_text] } else { vec![by_issuer.clone(), of_text] }
 }
 
 /// What looks like a JWT, without its signature; anything else is all there is.
@@ -253,18 +281,17 @@ fn without_signature(token: &str) -> &str {
     }
 }
 
-/// The session's id here: a UUID (RFC 9562 §5.8) that follows from issuer and `sid`, or from the token where there is no
-/// session. It cannot be the id of another issuer's session, nor of one of ours.
+/// The session's id here: that of its `sid`, or of the token where there is no session.
 fn session(claims: &Map<String, Value>, policy: &ForeignPolicy, jti: &str) -> Result<SessionId, TokenError> {
-    let of = |kind: &str, id: &str| {
-        let hash = digest(&format!("{kind}\0{}\0{id}", policy.issuer));
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash[..16]);
-        SessionId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
-    };
-    match claims.get("sid") {
-        None | Some(Value::Null) => Ok(of("jti", jti)),
-        Some(Value::String(sid)) if printable(sid, TOKEN_BYTES_MAX) => Ok(of("sid", sid)),
-        Some(_) => Err(TokenError::Claims),
-    }
+    let sid = text_of(claims, "sid", TOKEN_BYTES_MAX)?;
+    Ok(sid.map_or_else(|| session_of(policy, "jti", jti), |sid| session_of(policy, "sid", sid)))
+}
+
+/// A UUID (RFC 9562 §5.8) that follows from the issuer and an id of this kind there. It cannot be the id of another
+/// issuer's session, nor of one of ours.
+pub(super) fn session_of(policy: &ForeignPolicy, kind: &str, id: &str) -> SessionId {
+    let hash = digest(&format!("{kind}\0{}\0{id}", policy.issuer));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    SessionId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }

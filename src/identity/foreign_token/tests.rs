@@ -22,7 +22,7 @@ const PAYLOAD: &str = concat!(
 );
 
 /// The issuer's keys, and those of another issuer with the same ids.
-static RINGS: LazyLock<[KeyRing; 2]> = LazyLock::new(|| [ring(), ring()]);
+pub(super) static RINGS: LazyLock<[KeyRing; 2]> = LazyLock::new(|| [ring(), ring()]);
 
 fn ring() -> KeyRing {
     let epoch = Timestamp::UNIX_EPOCH;
@@ -42,11 +42,11 @@ fn jwks(ring: &KeyRing) -> String {
     json!({"keys": keys.collect::<Vec<_>>()}).to_string()
 }
 
-fn keys() -> IssuerKeys {
+pub(super) fn keys() -> IssuerKeys {
     IssuerKeys::Public(PublicKeys::parse_usable(&jwks(&RINGS[0])).expect("a good set").0)
 }
 
-fn path(text: &str) -> ClaimPath {
+pub(super) fn path(text: &str) -> ClaimPath {
     ClaimPath::parse(text).expect("a path")
 }
 
@@ -54,7 +54,7 @@ fn only(words: &[&str]) -> Taken {
     Taken::Only(words.iter().map(|&word| word.into()).collect())
 }
 
-fn policy() -> ForeignPolicy {
+pub(super) fn policy() -> ForeignPolicy {
     ForeignPolicy {
         issuer: "https://id.example".into(),
         audiences: vec!["api".into()],
@@ -75,21 +75,21 @@ fn policy() -> ForeignPolicy {
     }
 }
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a year of this century")
 }
 
-fn base64(bytes: impl AsRef<[u8]>) -> String {
+pub(super) fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn signed_by(ring: &KeyRing, kid: &str, header: &str, payload: &str) -> String {
+pub(super) fn signed_by(ring: &KeyRing, kid: &str, header: &str, payload: &str) -> String {
     let message = format!("{}.{}", base64(header), base64(payload));
     let signature = ring.verifier(kid).expect("one of the three").sign(message.as_bytes()).expect("signed");
     format!("{message}.{}", base64(signature))
 }
 
-fn signed(header: &str, payload: &str) -> String {
+pub(super) fn signed(header: &str, payload: &str) -> String {
     signed_by(&RINGS[0], "EdDSA", header, payload)
 }
 

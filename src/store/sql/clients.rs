@@ -90,6 +90,14 @@ impl Clients for SqlStore {
         .await
     }
 
+    async fn assertion_was_used(&self, assertion: &TokenHash) -> Result<bool, StoreError> {
+        within_deadline(|| async {
+            let found = client_assertions::Entity::find_by_id(assertion.to_vec()).one(&self.db).await.map_err(failed)?;
+            Ok(found.is_some())
+        })
+        .await
+    }
+
     async fn purge_assertions(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         use client_assertions::{Column, Entity};
         let over = Condition::all().add(Column::ExpiresAt.lt(millis(before)));

@@ -1,6 +1,8 @@
 //! Tokens of other issuers at the real gateway: whose keys are where, what happens when they are not, and what a foreign
 //! caller may not do.
 
+mod backchannel;
+mod entrances;
 mod https;
 mod introspection;
 mod keys;

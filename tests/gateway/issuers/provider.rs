@@ -67,7 +67,15 @@ impl Key {
     }
 
     pub(super) fn token_with(&self, header: &Value, claims: &Value) -> String {
-        let message = message(header, claims);
+        self.signature(message(header, claims))
+    }
+
+    /// A token that says this and nothing else.
+    pub(super) fn signed(&self, header: &Value, claims: &Value) -> String {
+        self.signature(written(header, claims))
+    }
+
+    fn signature(&self, message: String) -> String {
         let signature = self.pair.sign(message.as_bytes());
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
@@ -79,7 +87,11 @@ pub(super) fn message(header: &Value, claims: &Value) -> String {
     for (name, value) in claims.as_object().expect("an object") {
         whole[name] = value.clone();
     }
-    format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(whole.to_string()))
+    written(header, &whole)
+}
+
+pub(super) fn written(header: &Value, claims: &Value) -> String {
+    format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
 /// Seconds since the epoch.

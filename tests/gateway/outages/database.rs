@@ -8,7 +8,7 @@ use crate::support::gateway::Gateway;
 use crate::support::site::{Site, Store};
 
 /// Another program's transaction that keeps everybody from writing until it is rolled back.
-async fn locked(gateway: &Gateway) -> DatabaseConnection {
+pub(crate) async fn locked(gateway: &Gateway) -> DatabaseConnection {
     let mut options = ConnectOptions::new(format!("sqlite:{}", gateway.data().join("portcullis.db").display()));
     options.max_connections(1);
     let database = Database::connect(options).await.expect("the file is there");

@@ -102,3 +102,27 @@ fn times_are_bounded_and_in_order() {
         refused(&format!("{NAMED}{URL}{keys}"), &format!("issuers[0].{at}"), "");
     }
 }
+
+#[test]
+fn logouts_are_taken_where_they_can_be_proved_and_are_for_us() {
+    const ON: &str = "[issuers.backchannel_logout]\naudiences = ['gate']\n";
+    let whole = config(&format!("{NAMED}{URL}{ON}max_age = '5m'\nall_sessions = true\n")).expect("good");
+    let logout = whole.issuers[0].logout.as_ref().expect("it is on");
+    assert_eq!((logout.age_max.as_secs(), logout.whole_subject, &*logout.audiences[0]), (300, true, "gate"));
+    let plain = config(&format!("{NAMED}{URL}{ON}")).expect("good");
+    assert!(plain.warnings.is_empty(), "{}", plain.warnings);
+    let logout = plain.issuers[0].logout.as_ref().expect("it is on");
+    assert_eq!((logout.age_max.as_secs(), logout.whole_subject), (600, false));
+    assert!(config(&format!("{NAMED}{URL}")).expect("good").issuers[0].logout.is_none(), "it is off unless it is there");
+
+    let at = "issuers[0].backchannel_logout";
+    let introspection = "[issuers.introspection]\nurl = 'http://127.0.0.1:1/i'\nclient_id = 'gate'\nclient_secret = 's'\n";
+    refused(&format!("{NAMED}{introspection}{ON}"), at, "nothing verifies");
+    refused(&format!("{NAMED}{URL}{}", ON.replace("'gate'", "")), &format!("{at}.audiences"), "anybody else");
+    refused(&format!("{NAMED}{URL}{}", ON.replace("gate", "")), &format!("{at}.audiences[0]"), "visible");
+    refused(&format!("{NAMED}{URL}{ON}max_age = '25h'"), &format!("{at}.max_age"), "out of bounds");
+    refused(&format!("{NAMED}{URL}{ON}enabled = true"), &format!("{at}.enabled"), "");
+    refused(&format!("{}{URL}{ON}", NAMED.replace("'corp'", "'..'")), "issuers[0].name", "no part of a path");
+    let other = config(&format!("{NAMED}{URL}claims.subject = 'oid'\n{ON}")).expect("a warning is no error");
+    assert!(other.warnings.render(false).contains("refused unless it has the claim \"oid\""), "{}", other.warnings);
+}
