@@ -2,9 +2,14 @@
 //! itself, and no acknowledged logout is ever taken back (203, 204, 205, 207, 210; P1, P7).
 
 mod database;
+mod faults;
 mod history;
+mod load;
 mod mirror;
 mod on_unknown;
+mod oracle;
+mod soak;
+mod world;
 
 use std::net::SocketAddr;
 
