@@ -284,6 +284,19 @@ impl World {
     }
 }
 
+/// What gateways called a fault of their own, for whoever reads why a test failed.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (number, gateway) in self.gateways.iter().enumerate() {
+                let output = gateway.output();
+                let faults = output.lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked"));
+                faults.for_each(|line| println!("gateway {number}: {line}"));
+            }
+        }
+    }
+}
+
 /// A disk of a few megabytes.
 pub(super) struct SmallDisk(PathBuf);
 
