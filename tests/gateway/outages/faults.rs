@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::load::Chance;
 use super::oracle::Outcome;
 use super::world::{GATEWAYS, World, patiently};
-use crate::support::client::PASSWORD;
+use crate::support::client::{Actor, PASSWORD};
 
 /// A way in which something breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,15 +308,23 @@ async fn cut_off(world: &World, gateway: usize) {
 
 /// A revocation that SQL has and Redis has not, when the power fails: it is published by the next start.
 async fn kill_halfway(world: &mut World, gateway: usize) {
+    let at = |world: &World, actor: &Actor, gateway: usize| actor.at(world.gateways[gateway].address);
+    let name = format!("halfway-{}", world.mark());
+    let leaving = Actor::registered(world.gateways[others(gateway)[0]].address, &name).await;
+    let token = world.joins(&leaving);
     world.cables[gateway].cut();
     world.cannot_know_at(&[gateway]).await;
-    let pending = r#"portcullis_revocation_pending_publications"#;
-    let halfway = async || (world.gateways[gateway].metric(pending).await? > 0.0).then_some(());
-    patiently("a revocation that is recorded and not published", halfway).await;
+    world.history.called(vec![token]);
+    let (status, body) = at(world, &leaving, gateway).post("/auth/logout", &json!({})).await;
+    assert_eq!(status, 503, "recorded, and not published: {body}");
     world.gateways[gateway].kill();
     world.cables[gateway].mend();
     world.pass_at(&others(gateway)).await;
     world.gateways[gateway].restart().await;
+    for other in others(gateway) {
+        let other = at(world, &leaving, other);
+        patiently("what was recorded comes true", async || (other.get("/api/x").await.0 == 401).then_some(())).await;
+    }
 }
 
 /// Off, while others end sessions and Redis loses everything; and back.

@@ -131,6 +131,11 @@ impl Crowd {
         }
     }
 
+    /// Uses somebody else's token, too.
+    pub(super) fn joins(&self, actor: &Actor) -> TokenId {
+        self.shared.add(actor.access_token.clone()).id
+    }
+
     /// # Panics
     /// One of them met what nothing explains.
     pub(super) async fn end(&mut self) {
@@ -248,7 +253,10 @@ impl Shared {
     }
 
     fn token(&self, body: &Value) -> Arc<Token> {
-        let text = body["access_token"].as_str().expect("an access token").to_owned();
+        self.add(body["access_token"].as_str().expect("an access token").to_owned())
+    }
+
+    fn add(&self, text: String) -> Arc<Token> {
         let token = Arc::new(Token { id: self.history.token(), text });
         self.pool().others.push(Arc::clone(&token));
         token

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::load::Crowd;
-use super::oracle::{History, Outcome, Report, Request, judge};
+use super::oracle::{History, Outcome, Report, Request, TokenId, judge};
 use crate::support::cable::Cable;
 use crate::support::client::Actor;
 use crate::support::gateway::{Builder, Gateway};
@@ -282,6 +282,11 @@ impl World {
         self.lets_in_at(&[0, 1, 2]).await;
         self.goes_on("revocations after the fault").await;
     }
+
+    /// Has people use the token of somebody else, too: how it is called in the history.
+    pub(super) fn joins(&self, actor: &Actor) -> TokenId {
+        self.crowd.joins(actor)
+    }
 }
 
 /// What gateways called a fault of their own, for whoever reads why a test failed.
@@ -290,7 +295,7 @@ impl Drop for World {
         if std::thread::panicking() {
             for (number, gateway) in self.gateways.iter().enumerate() {
                 let output = gateway.output();
-                let faults = output.lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked"));
+                let faults = output.lines().filter(|line| line.contains(" ERROR portcullis") || line.contains("panicked"));
                 faults.for_each(|line| println!("gateway {number}: {line}"));
             }
         }
