@@ -1,7 +1,7 @@
 # `make help` says what there is. Nothing but Rust has to be installed: what is missing comes from apt.
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-instructions bench-memory
+.PHONY: help run test soak lint bench bench-instructions bench-memory
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 # Debian keeps PostgreSQL's server, and servers in general, where users do not look.
@@ -23,6 +23,8 @@ define need
 endef
 # zlib-ng, aws-lc and SQLite are built from their sources.
 to_build = cc:gcc+libc6-dev cmake:cmake
+# Servers that tests break, and clocks that they set (libfaketime comes with faketime).
+to_break = redis-server:redis-server postgres:postgresql mariadbd:mariadb-server faketime:faketime
 # Debian's python3 cannot make virtual environments; there is no command by which to tell.
 venv = $(shell python3 -c "import ensurepip, venv" 2>/dev/null || echo no-venv:python3-venv)
 
@@ -54,7 +56,7 @@ run: ## builds and runs the gateway on 127.0.0.1:8080, with the example service 
 	echo "one of the two ended by itself: see above" >&2; exit 1
 
 test: ## the whole suite, with real Redis, PostgreSQL, MariaDB and nginx servers, schemathesis, curl and h2load
-	$(call need,$(to_build) redis-server:redis-server postgres:postgresql mariadbd:mariadb-server nginx:nginx python3:python3 $(venv) curl:curl h2load:nghttp2-client)
+	$(call need,$(to_build) $(to_break) nginx:nginx python3:python3 $(venv) curl:curl h2load:nghttp2-client)
 	pins=tests/gateway/openapi/requirements.txt venv=$(built)/schemathesis
 	cmp -s "$$pins" "$$venv/installed.txt" || {
 		python3 -m venv --clear "$$venv"
@@ -62,6 +64,12 @@ test: ## the whole suite, with real Redis, PostgreSQL, MariaDB and nginx servers
 		cp "$$pins" "$$venv/installed.txt"
 	}
 	cargo test --locked
+
+soak: ## random faults at three gateways for a quarter of an hour, then what is counted in thousands: see ARCHITECTURE.md
+	$(call need,$(to_build) $(to_break))
+	cargo test --locked --test gateway -- --ignored --exact --nocapture --test-threads 1 \
+		outages::soak::random_faults_let_no_revoked_token_in outages::soak::thousands_of_revocations_are_seen_by_every_gateway \
+		refresh::crowd::crowds_of_every_size_get_one_successor_each
 
 lint: ## formatting, clippy and documentation, warnings denied
 	$(call need,$(to_build))

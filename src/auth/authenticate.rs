@@ -264,8 +264,12 @@ impl Authenticator {
         Ok(caller)
     }
 
-    /// A remembered caller whose token has not expired since. Its beginning was checked then, and stays past.
+    /// A remembered caller whose token has not expired since, and whose beginning is not in the future again: a clock
+    /// that was ahead and was set right must not leave tokens behind that outlive their revocation.
     fn in_time(&self, caller: Arc<Caller>, now: Timestamp) -> Result<Arc<Caller>, TokenError> {
+        if self.policy.ahead(caller.token.issued_at, now) {
+            return Err(TokenError::NotYet);
+        }
         if self.policy.expired(caller.token.expires_at, now) {
             return Err(TokenError::Expired);
         }

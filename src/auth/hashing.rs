@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 
 use crate::clock::Clock;
 use crate::identity::password::{self, Password, PasswordError, PasswordHash, PasswordPolicy};
@@ -42,6 +43,9 @@ pub enum HashingError {
     /// The worker panicked.
     #[error("the password hashing worker was lost")]
     WorkerLost,
+    /// The process is at its end: nothing is begun any more.
+    #[error("the gateway is stopping")]
+    Stopping,
     /// The configured algorithm cannot take this password, such as bcrypt one of more than 72 bytes.
     #[error(transparent)]
     Refused(PasswordError),
@@ -94,7 +98,7 @@ impl Hasher {
     /// has upgraded it: that difference can only be hidden by making everybody pay for the slowest hash ever stored.
     ///
     /// # Errors
-    /// [`HashingError::Busy`] and [`HashingError::WorkerLost`].
+    /// [`HashingError::Busy`], [`HashingError::WorkerLost`] and [`HashingError::Stopping`].
     pub async fn verify(&self, password: Arc<Password>, stored: Option<PasswordHash>) -> Result<bool, HashingError> {
         let exists = stored.is_some();
         let hash = stored.unwrap_or_else(|| self.decoy.clone());
@@ -110,7 +114,9 @@ impl Hasher {
             let _permit = permit;
             work()
         });
-        let done = worker.await.map_err(|_| HashingError::WorkerLost)?;
+        // Only the end of the runtime cancels it.
+        let lost = |error: JoinError| if error.is_cancelled() { HashingError::Stopping } else { HashingError::WorkerLost };
+        let done = worker.await.map_err(lost)?;
         if let Some((watch, asked)) = self.watch.as_ref().zip(asked) {
             watch.watcher.hashed(watch.clock.monotonic().saturating_duration_since(asked));
         }
@@ -154,6 +160,7 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::task::{Context, Poll, Waker};
 
     use tokio::task::JoinHandle;
 
@@ -219,6 +226,19 @@ mod tests {
         let lost = hasher.run(|| assert!(std::hint::black_box(false), "on purpose")).await;
         assert_eq!(lost, Err(HashingError::WorkerLost));
         assert_eq!(hasher.run(|| 1).await, Ok(1));
+    }
+
+    /// A login that came while the process ended was told of a fault, instead of to come back.
+    #[test]
+    fn work_that_comes_while_the_runtime_ends_is_refused_and_no_fault() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        runtime.shutdown_background();
+        let _entered = handle.enter();
+        let hasher = hasher(1, 1);
+        let mut work = std::pin::pin!(hasher.run(|| 7));
+        let polled = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(Err(HashingError::Stopping)));
     }
 
     #[tokio::test]

@@ -27,6 +27,9 @@ pub enum Outage {
     /// SQL holds the ending, the revoked set does not yet: it is not true everywhere.
     #[error("the revocation is recorded but not published")]
     NotPublished(#[from] NotPublished),
+    /// The process is at its end: nothing is begun any more.
+    #[error("the gateway is stopping")]
+    Stopping,
     /// A password hashing worker panicked.
     #[error("a password hashing worker was lost")]
     WorkerLost,
@@ -49,6 +52,7 @@ impl Outage {
             Self::Busy
             | Self::QueueFull
             | Self::Overtaken
+            | Self::Stopping
             | Self::Store(StoreError::Unavailable { .. })
             | Self::NotPublished(_) => Reason::Unavailable,
             Self::Store(StoreError::Conflict(_) | StoreError::Corrupt { .. })
@@ -65,6 +69,7 @@ impl From<HashingError> for Outage {
         match error {
             HashingError::Busy => Self::Busy,
             HashingError::WorkerLost => Self::WorkerLost,
+            HashingError::Stopping => Self::Stopping,
             HashingError::Refused(rule) => Self::Hashing(rule),
         }
     }

@@ -147,7 +147,8 @@ impl TokenPolicy {
     }
 
     /// Whether `instant` lies further in the future than clocks may differ.
-    fn ahead(&self, instant: Timestamp, now: Timestamp) -> bool {
+    #[must_use]
+    pub fn ahead(&self, instant: Timestamp, now: Timestamp) -> bool {
         instant.as_nanosecond() > later(now, self.skew)
     }
 }

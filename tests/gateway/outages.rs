@@ -1,10 +1,17 @@
 //! Redis down, killed, emptied, stalled: whoever needs a token is refused while nobody can know, the gateway recovers by
 //! itself, and no acknowledged logout is ever taken back (203, 204, 205, 207, 210; P1, P7).
 
+mod clocks;
 pub(crate) mod database;
+mod faults;
 mod history;
+mod load;
 mod mirror;
 mod on_unknown;
+mod oracle;
+mod retries;
+mod soak;
+mod world;
 
 use std::net::SocketAddr;
 

@@ -98,6 +98,29 @@ async fn ending_again_is_harmless_and_extends_the_record(Database { store, .. }:
     assert_eq!(store.end(unknown, &ending(now())).await.expect("there").len(), 1, "also for a forgotten session");
 }
 
+/// The first attempt may have been recorded and never published: then its caller asks again, perhaps another replica.
+async fn ending_all_sessions_again_covers_those_whose_tokens_still_live(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
+    let ended = open(&store, ada, now()).await;
+    store.end_all(ada, None, &ending(now())).await.expect("there");
+    for (later, expected) in [(899, vec![revoked_session(ended.id, now() + secs(1799))]), (900, Vec::new())] {
+        let records = store.end_all(ada, None, &ending(now() + secs(later))).await.expect("there");
+        assert_eq!(records, expected, "{later} s later");
+    }
+    let found = Sessions::find(&store, ended.id).await.expect("there").expect("it is kept");
+    assert_eq!(found.ended_at, Some(now()), "it ended when it ended");
+}
+
+/// The clock that issued the token is ahead of the one that ends the session, or the latter is behind.
+async fn a_record_outlives_the_last_token_by_the_clock_that_issued_it(Database { store, .. }: Database) {
+    let ada = add_ada(&store).await;
+    for ahead in [0, 1, 3600] {
+        let session = open(&store, ada, now() + secs(ahead)).await;
+        let records = store.end(session.id, &ending(now())).await.expect("there");
+        assert_eq!(records, [revoked_session(session.id, now() + secs(ahead + 900))]);
+    }
+}
+
 async fn all_sessions_end_except_the_one_that_is_kept(Database { store, .. }: Database) {
     let ada = add_ada(&store).await;
     let kept = open(&store, ada, now()).await;
@@ -263,6 +286,8 @@ on_every_database! {
     an_advance_notes_a_password_only_where_one_was_given,
     an_ended_session_does_not_advance_and_its_revocation_is_written_with_it,
     ending_again_is_harmless_and_extends_the_record,
+    ending_all_sessions_again_covers_those_whose_tokens_still_live,
+    a_record_outlives_the_last_token_by_the_clock_that_issued_it,
     all_sessions_end_except_the_one_that_is_kept,
     a_login_that_began_before_all_sessions_ended_is_refused,
     no_session_survives_a_password_change_that_raced_with_logins,

@@ -44,7 +44,11 @@ struct Kind {
     run: fn(home: &Path, port: u16) -> Vec<String>,
 }
 
-static POSTGRES: Kind = Kind {
+static POSTGRES: Kind = POSTGRES_KIND;
+/// Follows another one, and only reads until it is promoted.
+static STANDBY: Kind = Kind { ready: "ready to accept read-only connections", ..POSTGRES_KIND };
+
+const POSTGRES_KIND: Kind = Kind {
     scheme: "postgres",
     superuser: "postgres",
     ready: "ready to accept connections",
@@ -122,9 +126,37 @@ impl Server {
         Self::start(&MARIADB)
     }
 
+    /// A PostgreSQL server that has everything that this one acknowledges from now on, and only reads until it is
+    /// promoted. This one acknowledges nothing any more that the other does not have.
+    pub(crate) async fn standby(&self) -> Self {
+        let (home, port) = (home(), self.port.to_string());
+        let (program, data) = (postgres_program("pg_basebackup"), home.join("data"));
+        let options = ["-U", "postgres", "-h", "127.0.0.1", "-X", "stream", "-c", "fast", "-R", "--no-sync"];
+        let place = [&program, "-p", &port, "-D", text(&data)];
+        run(unprivileged(&home, words(&place, &options)));
+        let standby = Self::start_at(&STANDBY, home);
+        self.execute(&["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"]).await;
+        standby
+    }
+
+    /// Makes the primary of a standby, which has everything that its primary acknowledged.
+    pub(crate) async fn promote(&mut self) {
+        self.execute(&["SELECT pg_promote()"]).await;
+        self.kind = &POSTGRES;
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        std::net::SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
     fn start(kind: &'static Kind) -> Self {
         let home = home();
         run(unprivileged(&home, (kind.install)(&home)));
+        Self::start_at(kind, home)
+    }
+
+    fn start_at(kind: &'static Kind, home: PathBuf) -> Self {
         // Another process may take the port between its release and the server's bind: then there is another port.
         let started = (0..10).find_map(|_| {
             let port = free_port();

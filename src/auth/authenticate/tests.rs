@@ -150,6 +150,19 @@ async fn a_remembered_token_expires_like_any_other() {
     }
 }
 
+/// A token of a clock that was ahead was remembered while it was, and lived an hour longer than the record of its
+/// revocation.
+#[tokio::test]
+async fn a_remembered_token_is_not_valid_yet_once_the_clock_is_set_back_behind_its_beginning() {
+    let world = world(100);
+    assert!(world.authenticator.authenticate(&world.token).await.is_ok());
+    world.clock.set_back(SKEW);
+    assert!(world.authenticator.authenticate(&world.token).await.is_ok());
+    world.clock.set_back(Duration::from_secs(1));
+    let refused = world.authenticator.authenticate(&world.token).await.expect_err("it begins later");
+    assert_eq!(refused, AuthenticateError::Token(TokenError::NotYet));
+}
+
 #[tokio::test]
 async fn a_remembered_token_dies_with_its_key() {
     let world = world(100);

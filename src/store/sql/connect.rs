@@ -55,6 +55,7 @@ pub(super) async fn open(url: &SecretString, connections_max: u32) -> Result<Dat
             options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
         } else {
             create_private(parsed.get_filename()).map_err(unavailable)?;
+            options.map_sqlx_sqlite_pool_opts(connections::to_sqlite);
         }
     } else {
         options.max_lifetime(LIFETIME);

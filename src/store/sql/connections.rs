@@ -2,13 +2,15 @@
 //!
 //! A pooled connection can outlive what it was made for. After a failover it may still lead to the old primary, which
 //! now only reads; behind a cut cable it answers nothing. Both are found out before an operation is entrusted to it,
-//! in the one round trip that asking costs anyway, and a new connection takes its place.
+//! in the one round trip that asking costs anyway, and a new connection takes its place. One to SQLite whose commit failed
+//! is not used again at all.
 
 use std::time::Duration;
 
 use sea_orm::sqlx::mysql::{MySql, MySqlConnection};
 use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::postgres::{PgConnection, Postgres};
+use sea_orm::sqlx::sqlite::Sqlite;
 use sea_orm::sqlx::{self, Connection as _};
 
 /// A connection that does not answer within this is replaced. Well below what waiting for a connection may take, so
@@ -56,6 +58,22 @@ pub(super) fn to_mysql(options: PoolOptions<MySql>) -> PoolOptions<MySql> {
         })
         .before_acquire(|connection, _| Box::pin(answered(mysql_writes(connection))))
         .after_release(|connection, _| Box::pin(answered(async { connection.ping().await.map(|()| true) })))
+}
+
+/// A commit that fails, because the disk is full, ends the transaction, and the driver does not notice: it takes the next
+/// one for a part of it, "commits" it by releasing a savepoint, and nothing of it is ever written, nor of any that follows
+/// on this connection. All of them would be acknowledged.
+pub(super) fn to_sqlite(options: PoolOptions<Sqlite>) -> PoolOptions<Sqlite> {
+    options.after_release(|connection, _| {
+        Box::pin(async move {
+            if !connection.is_in_transaction() {
+                return Ok(true);
+            }
+            // Most likely a rollback that is still to be done: the answer comes after it.
+            connection.ping().await?;
+            Ok(!connection.is_in_transaction())
+        })
+    })
 }
 
 async fn postgres_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {

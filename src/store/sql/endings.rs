@@ -1,13 +1,17 @@
 //! How sessions end in SQL: the pieces that every ending is made of, inside the transaction of whoever ends them.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
+use sea_orm::{
+    ColumnTrait, Condition, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany,
+};
 
 use super::entities::{refresh_tokens, sessions, users};
 use super::error::failed;
 use super::purge::DELETE_ROWS;
-use super::{millis, millis_up, one_time, revocations, uuid};
+use super::{instant, millis, millis_up, one_time, revocations, uuid};
 use crate::identity::one_time_token::OneTimeKind;
 use crate::identity::password::PasswordHash;
 use crate::identity::session::SessionId;
@@ -30,10 +34,38 @@ impl Ending {
                 .filter(refresh_tokens::Column::RevokedAt.is_null());
             revoke.exec(tx).await.map_err(failed)?;
         }
-        let ended = ids.iter().map(|id| Revocation { covers: Covers::Session(*id), expires_at: self.access_until });
+        let ahead = self.ahead(ids, tx).await?;
+        let until = |id: &SessionId| ahead.get(id).copied().unwrap_or(self.access_until);
+        let ended = ids.iter().map(|id| Revocation { covers: Covers::Session(*id), expires_at: until(id) });
         let records: Vec<Revocation> = ended.chain(self.revocations.iter().cloned()).collect();
         revocations::write(tx, &records).await?;
         Ok(records)
+    }
+
+    /// How long an access token may live from the instant on at which it is issued, until every clock refuses it.
+    fn access_life(&self) -> SignedDuration {
+        self.access_until.duration_since(self.at)
+    }
+
+    /// Until when records have to be kept of those sessions whose last token was issued later than now: by a replica
+    /// whose clock is ahead, or this one's is behind. By that clock the token lives, and so must its record.
+    async fn ahead(&self, ids: &[SessionId], tx: &DatabaseTransaction) -> Result<BTreeMap<SessionId, Timestamp>, StoreError> {
+        let mut ahead = BTreeMap::new();
+        for ids in ids.chunks(DELETE_ROWS) {
+            let later = sessions::Entity::find()
+                .select_only()
+                .column(sessions::Column::Id)
+                .column(sessions::Column::RotatedAt)
+                .filter(sessions::Column::Id.is_in(ids.iter().map(SessionId::to_string)))
+                .filter(sessions::Column::RotatedAt.gt(millis(self.at)));
+            let later: Vec<(String, i64)> = later.into_tuple().all(tx).await.map_err(failed)?;
+            for (id, rotated_at) in later {
+                let until = instant(rotated_at, "sessions.rotated_at")?.saturating_add(self.access_life());
+                let until = until.expect("a length of time can always be added where the end is cut off");
+                ahead.insert(SessionId(uuid(&id, "sessions.id")?), until);
+            }
+        }
+        Ok(ahead)
     }
 }
 
@@ -67,20 +99,27 @@ pub(super) async fn change_password(
             .filter(sessions::Column::UserId.eq(user.to_string()));
         proved.exec(tx).await.map_err(failed)?;
     }
-    ending.write(&open_sessions(user, except, tx).await?, tx).await
+    ending.write(&usable_sessions(user, except, ending, tx).await?, tx).await
 }
 
+/// The sessions of a user that are open, or ended so lately that their access tokens still live: an earlier attempt may
+/// have recorded the ending and died before it was published, and whoever tries again is told that it is done.
+///
 /// To be called with the user's row held.
-pub(super) async fn open_sessions(
+pub(super) async fn usable_sessions(
     user: UserId,
     except: Option<SessionId>,
+    ending: &Ending,
     tx: &DatabaseTransaction,
 ) -> Result<Vec<SessionId>, StoreError> {
+    let lately = ending.at.saturating_sub(ending.access_life());
+    let lately = lately.expect("a length of time can always be taken off where the end is cut off");
+    let ended = sessions::Column::EndedAt;
     let open = sessions::Entity::find()
         .select_only()
         .column(sessions::Column::Id)
         .filter(sessions::Column::UserId.eq(user.to_string()))
-        .filter(sessions::Column::EndedAt.is_null())
+        .filter(Condition::any().add(ended.is_null()).add(ended.gt(millis(lately))))
         .order_by_asc(sessions::Column::Id);
     let ids: Vec<String> = open.into_tuple().all(tx).await.map_err(failed)?;
     let ids = ids.iter().map(|id| uuid(id, "sessions.id").map(SessionId)).collect::<Result<Vec<_>, _>>()?;

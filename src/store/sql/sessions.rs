@@ -12,7 +12,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
-use super::endings::{change_password, open_sessions, refuse_older_logins};
+use super::endings::{change_password, refuse_older_logins, usable_sessions};
 use super::entities::{refresh_tokens, sessions, users};
 use super::error::{corrupt, failed};
 use super::purge::purge;
@@ -139,7 +139,7 @@ impl Sessions for SqlStore {
         within_deadline(|| async {
             let tx = self.begin().await?;
             refuse_older_logins(user, ending.at).exec(&tx).await.map_err(failed)?;
-            let records = ending.write(&open_sessions(user, except, &tx).await?, &tx).await?;
+            let records = ending.write(&usable_sessions(user, except, ending, &tx).await?, &tx).await?;
             tx.commit().await.map_err(failed)?;
             Ok(records)
         })
@@ -175,7 +175,8 @@ impl Sessions for SqlStore {
             if change.exec(&tx).await.map_err(failed)?.rows_affected == 0 {
                 return Ok(None);
             }
-            let records = if disabled { ending.write(&open_sessions(user, None, &tx).await?, &tx).await? } else { Vec::new() };
+            let records =
+                if disabled { ending.write(&usable_sessions(user, None, ending, &tx).await?, &tx).await? } else { Vec::new() };
             tx.commit().await.map_err(failed)?;
             Ok(Some(records))
         })
@@ -190,7 +191,7 @@ impl Sessions for SqlStore {
             }
             let mut records = api_keys::issued_for_all(user, ending, &tx).await?;
             revocations::write(&tx, &records).await?;
-            records.extend(ending.write(&open_sessions(user, None, &tx).await?, &tx).await?);
+            records.extend(ending.write(&usable_sessions(user, None, ending, &tx).await?, &tx).await?);
             // What is the user's goes with the row: the foreign keys say so.
             users::Entity::delete_by_id(user.to_string()).exec(&tx).await.map_err(failed)?;
             tx.commit().await.map_err(failed)?;

@@ -16,7 +16,7 @@ use crate::support::client::{Actor, RawClient};
 use crate::support::gateway::Gateway;
 use crate::support::services::databases::{mariadb, postgres};
 use crate::support::site::{Site, Store};
-use crate::support::{PATIENCE, eventually};
+use crate::support::{PATIENCE, eventually, number_from_environment};
 
 const CROWD: usize = 200;
 
@@ -79,11 +79,11 @@ impl Replicas {
 }
 
 /// Everybody connects first, so that all of them ask in the same moment. What each hears: none if the connection ended.
-fn ask_at_once(token: &str, gateways: &[SocketAddr]) -> JoinSet<Option<(u16, Value)>> {
-    let all_connected = Arc::new(Barrier::new(CROWD));
+fn ask_at_once(token: &str, gateways: &[SocketAddr], crowd: usize) -> JoinSet<Option<(u16, Value)>> {
+    let all_connected = Arc::new(Barrier::new(crowd));
     let body = json!({"refresh_token": token}).to_string();
     let mut answers = JoinSet::new();
-    for &gateway in gateways.iter().cycle().take(CROWD) {
+    for &gateway in gateways.iter().cycle().take(crowd) {
         let all_connected = Arc::clone(&all_connected);
         let head = "POST /auth/refresh HTTP/1.1\r\nhost: a\r\ncontent-type: application/json";
         let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
@@ -112,7 +112,7 @@ async fn the_crowd_gets_one_successor(kind: Kind) {
     let replicas = Replicas::on(kind, "60s").await;
     let ada = replicas.site.registered("ada").await;
     let session = ada.claim("sid").await;
-    let answers = ask_at_once(&ada.refresh_token, &replicas.addresses()).join_all().await;
+    let answers = ask_at_once(&ada.refresh_token, &replicas.addresses(), CROWD).join_all().await;
     assert_eq!(answers.len(), CROWD);
     let answers: BTreeSet<_> = answers.into_iter().map(|answer| tokens(answer.expect("no gateway hangs up"))).collect();
     assert_eq!(answers.len(), 1, "successors: {answers:?}");
@@ -140,7 +140,7 @@ async fn a_crowd_that_asks_again_gets_the_successor_of_the_dead(kind: Kind) {
     let ada = replicas.site.registered("ada").await;
     let (session, first) = (ada.claim("sid").await, ada.claim("jti").await);
     // Only one gateway is asked, so it is the one that writes.
-    let crowd = ask_at_once(&ada.refresh_token, &[replicas.site.gateway.address]);
+    let crowd = ask_at_once(&ada.refresh_token, &[replicas.site.gateway.address], CROWD);
     let committed = async {
         loop {
             if let [_, successor] = &replicas.issued(&session).await[..] {
@@ -153,7 +153,7 @@ async fn a_crowd_that_asks_again_gets_the_successor_of_the_dead(kind: Kind) {
     let heard: Vec<_> = crowd.join_all().await.into_iter().flatten().map(tokens).collect();
     assert!(heard.len() < CROWD, "the gateway died after its last answer: nobody had to ask again");
 
-    let again = ask_at_once(&ada.refresh_token, &replicas.addresses()[1..]).join_all().await;
+    let again = ask_at_once(&ada.refresh_token, &replicas.addresses()[1..], CROWD).join_all().await;
     let again = again.into_iter().map(|answer| tokens(answer.expect("the others live")));
     let answers: BTreeSet<_> = heard.into_iter().chain(again).collect();
     assert_eq!(answers.len(), 1, "successors: {answers:?}");
@@ -191,6 +191,38 @@ async fn after_the_grace_the_predecessor_ends_the_session_everywhere(kind: Kind)
     replicas.site.lets_in(&other_session).await;
 }
 
+/// Crowds of every size between two and 64, one after the other, each with the successor that the one before got.
+async fn every_crowd_gets_one_successor(kind: Kind, sizes: impl Iterator<Item = usize>) {
+    let replicas = Replicas::on(kind, "60s").await;
+    let mut ada = replicas.site.registered("ada").await;
+    let session = ada.claim("sid").await;
+    let (mut crowds, mut asked) = (0, 0);
+    for size in sizes {
+        let answers = ask_at_once(&ada.refresh_token, &replicas.addresses(), size).join_all().await;
+        assert_eq!(answers.len(), size);
+        let answers: BTreeSet<_> = answers.into_iter().map(|answer| tokens(answer.expect("no gateway hangs up"))).collect();
+        assert_eq!(answers.len(), 1, "successors for a crowd of {size}: {answers:?}");
+        (ada.refresh_token, ada.access_token) = answers.first().expect("there is one").clone();
+        (crowds, asked) = (crowds + 1, asked + size);
+    }
+    replicas.site.lets_in(&ada).await;
+    assert_eq!(replicas.issued(&session).await.len(), crowds + 1, "one rotation for each crowd");
+    println!("{kind:?}: {crowds} crowds, {asked} requests, {crowds} successors");
+}
+
+async fn crowds_of_some_sizes_get_one_successor_each(kind: Kind) {
+    every_crowd_gets_one_successor(kind, [2, 3, 5, 8, 16, 32, 64].into_iter()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: make soak"]
+async fn crowds_of_every_size_get_one_successor_each() {
+    let crowds = usize::try_from(number_from_environment("SOAK_CROWDS", 1000)).expect("a usize has 64 bits");
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::Mariadb] {
+        every_crowd_gets_one_successor(kind, (0..crowds).map(|crowd| 2 + crowd % 63)).await;
+    }
+}
+
 /// Each of these facts, on each of the databases.
 macro_rules! on_each_database {
     ($($fact:ident)+) => {$(
@@ -217,6 +249,7 @@ macro_rules! on_each_database {
 
 on_each_database! {
     the_crowd_gets_one_successor
+    crowds_of_some_sizes_get_one_successor_each
     a_crowd_that_asks_again_gets_the_successor_of_the_dead
     after_the_grace_the_predecessor_ends_the_session_everywhere
 }

@@ -32,6 +32,10 @@ pub(crate) struct Builder {
     /// The configuration, without what is said about listeners.
     tables: String,
     sets: Vec<String>,
+    /// What its environment has beside that of the tests.
+    environment: Vec<(String, String)>,
+    /// Whether a write beyond a limit on the sizes of files fails, instead of ending the process.
+    outlives_limits: bool,
     /// Further listeners, without their addresses.
     listeners: Vec<String>,
     /// For a configuration with listeners of its own: the dialect of each of them. They are moved to free ports.
@@ -247,6 +251,11 @@ impl Gateway {
         self.builder.clone().set(assignment).start_on(&self.directory, READY).await
     }
 
+    /// The same, changed further.
+    pub(crate) async fn replica_changed(&self, change: impl FnOnce(Builder) -> Builder) -> Self {
+        change(self.builder.clone()).start_on(&self.directory, READY).await
+    }
+
     /// The same, not waiting until all that it needs is there.
     pub(crate) async fn unready_replica_with(&self, assignment: &str) -> Self {
         self.builder.clone().set(assignment).start_on(&self.directory, ALIVE).await
@@ -297,6 +306,18 @@ impl Builder {
     /// Adds a `--set key=value`.
     pub(crate) fn set(mut self, assignment: &str) -> Self {
         self.sets.push(assignment.to_owned());
+        self
+    }
+
+    /// Has a write beyond a limit on the sizes of files (RLIMIT_FSIZE) fail, instead of ending the process.
+    pub(crate) fn outliving_limits(self) -> Self {
+        Self { outlives_limits: true, ..self }
+    }
+
+    /// Gives the process a variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(other, _)| other != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -385,11 +406,16 @@ impl Builder {
 
     /// The executable with the configuration, to be told what to do.
     fn command(&self, config: &Path, directory: &TempDir) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let gateway = env!("CARGO_BIN_EXE_portcullis");
+        let mut command = Command::new(if self.outlives_limits { "env" } else { gateway });
+        if self.outlives_limits {
+            command.args(["--ignore-signal=XFSZ", gateway]);
+        }
         command.arg("--config").arg(config).arg("--data-dir").arg(directory.path().join("data"));
         for assignment in &self.sets {
             command.arg("--set").arg(assignment);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 }

@@ -2,6 +2,7 @@
 //! front of it, and the one way to wait for something.
 
 pub(crate) mod acme;
+pub(crate) mod cable;
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod h2_upstream;
@@ -62,4 +63,11 @@ pub(crate) fn fill(template: &[u8], values: &[(&str, &str)]) -> Vec<u8> {
 /// Where `needle` begins.
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// A number by which whoever starts a test says how long it is to be.
+#[expect(clippy::disallowed_methods, reason = "whoever starts it says how long it takes")]
+pub(crate) fn number_from_environment(name: &str, otherwise: u64) -> u64 {
+    let number = std::env::var(name).ok().filter(|text| !text.is_empty());
+    number.map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
 }
