@@ -43,15 +43,9 @@ async fn site(store: Store, a: &Key) -> Site {
 }
 
 /// An access token of `a`.
-fn access(key: &Key, claims: Value) -> String {
-    with(claims, |claims| {
-        claims["iss"] = json!(A);
-        key.token(claims)
-    })
-}
-
-fn with<T>(mut claims: Value, then: impl FnOnce(&mut Value) -> T) -> T {
-    then(&mut claims)
+fn access(key: &Key, mut claims: Value) -> String {
+    claims["iss"] = json!(A);
+    key.token(&claims)
 }
 
 /// What a good logout token of `a` says; which session and subject is said by `whom`.
