@@ -162,8 +162,11 @@ impl Auth {
             let genuine = access_token::verify_at_any_time(token, &self.ring.load(), &self.settings.tokens);
             let caller = genuine.map_err(|why| invalid("token", format_args!("must be one that this gateway accepts: {why}")))?;
             let until = forgotten_at(caller.token.expires_at, self.settings.tokens.skew);
-            let event = Event::by(Kind::TokenRevoked, by).about(self.owner(&caller));
-            return Ok(self.revoke_tokens(vec![caller.token.jti], until, event).await?);
+            let (now, event) = (self.now(), Event::by(Kind::TokenRevoked, by).about(self.owner(&caller)));
+            // One that is over by this clock may have been issued, and be accepted still, by one that is behind.
+            let longest = until.max(self.access_until(now));
+            let revoked = self.revoke_tokens(vec![caller.token.jti], longest, event).await?;
+            return Ok(Revoked { had_expired: until <= now, ..revoked });
         }
         let policy = foreign.iter().find(|policy| *policy.issuer == *issuer);
         let policy = policy.ok_or_else(|| invalid("token", "must be of this gateway or of one of the `[[issuers]]`"))?;

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use pingora::prelude::*;
 use pingora::proxy::Session;
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
 use tower::ServiceExt;
 
 use super::context::Exchange;
@@ -106,15 +107,14 @@ impl ApiCalls {
                 self.runtime.spawn(routed(router, request, context))
             }
         };
-        // A panic in a handler: the request fails, the process lives.
-        answer.await.map_err(|_| CallError::Refused(Reason::Internal))
+        answer.await.map_err(|error| CallError::Refused(lost(&error)))
     }
 
     /// The caller of an expired access token whose session's refresh token came along.
     pub(super) async fn revive(&self, expired: String, refresh_token: String) -> std::result::Result<Arc<Caller>, Reason> {
         let dialects = Arc::clone(&self.dialects);
         let revived = self.runtime.spawn(async move { dialects.revive(&expired, &refresh_token).await });
-        revived.await.unwrap_or(Err(Reason::Internal))
+        revived.await.unwrap_or_else(|error| Err(lost(&error)))
     }
 
     async fn read_body(&self, session: &mut Session) -> std::result::Result<Bytes, CallError> {
@@ -133,6 +133,11 @@ impl ApiCalls {
         }
         Ok(body.freeze())
     }
+}
+
+/// A handler panicked: the request fails, the process lives. Or the process is at its end and begins nothing any more.
+fn lost(error: &JoinError) -> Reason {
+    if error.is_cancelled() { Reason::Unavailable } else { Reason::Internal }
 }
 
 async fn routed(router: Router, mut request: Request<Bytes>, context: RequestContext) -> Response<Bytes> {

@@ -47,22 +47,24 @@ impl Ending {
         self.access_until.duration_since(self.at)
     }
 
-    /// Until when records have to be kept of those sessions whose last token was issued later than now: by a replica
-    /// whose clock is ahead, or this one's is behind. By that clock the token lives, and so must its record.
+    /// Until when records have to be kept of those sessions of which a token was issued later than now: by a replica
+    /// whose clock is ahead, or this one's is behind. By that clock the token lives, and so must its record. The last token
+    /// of a session need not be the one that lives longest.
     async fn ahead(&self, ids: &[SessionId], tx: &DatabaseTransaction) -> Result<BTreeMap<SessionId, Timestamp>, StoreError> {
         let mut ahead = BTreeMap::new();
         for ids in ids.chunks(DELETE_ROWS) {
-            let later = sessions::Entity::find()
+            let later = refresh_tokens::Entity::find()
                 .select_only()
-                .column(sessions::Column::Id)
-                .column(sessions::Column::RotatedAt)
-                .filter(sessions::Column::Id.is_in(ids.iter().map(SessionId::to_string)))
-                .filter(sessions::Column::RotatedAt.gt(millis(self.at)));
+                .column(refresh_tokens::Column::SessionId)
+                .column(refresh_tokens::Column::IssuedAt)
+                .filter(refresh_tokens::Column::SessionId.is_in(ids.iter().map(SessionId::to_string)))
+                .filter(refresh_tokens::Column::IssuedAt.gt(millis(self.at)))
+                .order_by_asc(refresh_tokens::Column::IssuedAt);
             let later: Vec<(String, i64)> = later.into_tuple().all(tx).await.map_err(failed)?;
-            for (id, rotated_at) in later {
-                let until = instant(rotated_at, "sessions.rotated_at")?.saturating_add(self.access_life());
+            for (id, issued_at) in later {
+                let until = instant(issued_at, "refresh_tokens.issued_at")?.saturating_add(self.access_life());
                 let until = until.expect("a length of time can always be added where the end is cut off");
-                ahead.insert(SessionId(uuid(&id, "sessions.id")?), until);
+                ahead.insert(SessionId(uuid(&id, "refresh_tokens.session_id")?), until);
             }
         }
         Ok(ahead)
