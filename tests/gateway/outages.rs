@@ -1,10 +1,15 @@
 //! Redis down, killed, emptied, stalled: whoever needs a token is refused while nobody can know, the gateway recovers by
 //! itself, and no acknowledged logout is ever taken back (203, 204, 205, 207, 210; P1, P7).
 
+mod access;
+mod acknowledgements;
+mod answers;
+mod cluster;
 mod database;
 mod history;
 mod mirror;
 mod on_unknown;
+mod sentinel;
 
 use std::net::SocketAddr;
 

@@ -69,7 +69,7 @@ fn layout(check: &mut Check<'_>, path: &Path, file: &file::Revocation) -> Option
         return None;
     };
     if file.tls.is_some() && !encrypted {
-        check.refuse(&path.key("tls"), "no server of this Redis is spoken to over TLS", "write rediss://, or remove `tls`");
+        check.refuse(&path.key("tls"), "this Redis is not spoken to over TLS", "write rediss://, or remove `tls`");
     }
     Some(layout)
 }
