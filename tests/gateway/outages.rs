@@ -9,6 +9,7 @@ mod database;
 mod history;
 mod mirror;
 mod on_unknown;
+mod redis_site;
 mod sentinel;
 
 use std::net::SocketAddr;

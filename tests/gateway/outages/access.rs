@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::acknowledgements::beside;
+use super::redis_site::beside;
 use super::*;
 use crate::support::services::redis_servers::Server;
 use crate::support::tls::Authority;

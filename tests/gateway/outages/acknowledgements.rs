@@ -2,43 +2,11 @@
 
 use serde_json::json;
 
+use super::redis_site::beside;
 use super::*;
-use crate::support::client::Response;
 use crate::support::services::redis_servers::{Server, replicated};
 
 const PENDING: &str = "portcullis_revocation_pending_publications";
-
-impl Site {
-    /// The answer to a request to end somebody's session.
-    pub(super) async fn log_out(&self, actor: &Actor) -> Response {
-        let request = format!("POST /auth/logout HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", actor.access_token);
-        self.gateway.connect().await.ask(request).await
-    }
-
-    /// # Panics
-    /// The end of the session is not refused as something to be tried again.
-    pub(super) async fn cannot_log_out(&self, actor: &Actor) {
-        let answer = self.log_out(actor).await;
-        assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
-        assert!(answer.head.one("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{:?}", answer.head);
-    }
-
-    /// Waits until a session's end is acknowledged.
-    pub(super) async fn logs_out_again(&self, actor: &Actor) {
-        eventually("the acknowledgement of a logout", async || match self.log_out(actor).await.status {
-            204 => Some(()),
-            503 => None,
-            other => panic!("{other}"),
-        })
-        .await;
-    }
-}
-
-/// A gateway beside these servers.
-pub(super) async fn beside(keys: &str) -> Site {
-    let table = format!("[revocation]\ndeadline = \"1s\"\n{keys}");
-    Site::changed(Store::Embedded, |gateway| gateway.table(&table)).await
-}
 
 fn records(server: &Server) -> usize {
     server.command::<Vec<String>>(&["KEYS", "revoked_sid:*"]).len()

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::acknowledgements::beside;
+use super::redis_site::beside;
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::services::redis_servers::{Server, until};
@@ -50,6 +50,15 @@ impl Scene {
         }
         assert_eq!(site.gateway.admin("/livez").await.expect("it listens").0, 200, "a restart would not help");
         assert!(!site.gateway.is_ready().await, "whoever may ask another replica should");
+    }
+
+    /// Waits for what is found by looking, once a second: for each connection, and requests have one of their own.
+    async fn is_noticed(&self) {
+        let noticed = async || {
+            let refused = self.site.verdict(&self.staying).await.0 == 503;
+            (refused && !self.site.gateway.is_ready().await).then_some(())
+        };
+        eventually("the server is refused", noticed).await;
     }
 
     async fn all_is_well_again(&self) {
@@ -166,8 +175,7 @@ async fn readonly() {
     // READONLY
     scene.site.cannot_log_out(&scene.later).await;
     scene.site.keeps_out(&scene.later).await;
-    let left = async || (scene.site.verdict(&scene.staying).await.0 == 503).then_some(());
-    eventually("nobody is let in on its word", left).await;
+    scene.is_noticed().await;
     scene.nobody_knows().await;
     let _: String = scene.server.command(&["REPLICAOF", "NO", "ONE"]);
     scene.all_is_well_again().await;
@@ -215,7 +223,7 @@ async fn misconf() {
 async fn eviction() {
     let scene = Scene::new().await;
     let _: String = scene.server.command(&["CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"]);
-    eventually("it is refused", async || (!scene.site.gateway.is_ready().await).then_some(())).await;
+    scene.is_noticed().await;
     scene.nobody_knows().await;
     let _: String = scene.server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     scene.all_is_well_again().await;

@@ -1,40 +1,9 @@
 //! A Redis Cluster of six: the revoked set is on one of its primaries, whole, and is followed when that one is replaced (203,
 //! 205, 208).
 
-use super::acknowledgements::beside;
+use super::redis_site::{AMNESIA, beside, patiently};
 use super::*;
 use crate::support::services::redis_servers::{Cluster, TAG};
-
-const AMNESIA: &str = r#"portcullis_revocation_republications_total{cause="amnesia"}"#;
-
-/// Failovers take their time, and this machine may be busy.
-async fn patiently<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..600 {
-        if let Some(found) = look().await {
-            return found;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("not within a minute: {what}");
-}
-
-impl Site {
-    /// Waits until it is as it was, long enough for servers to agree on a new primary.
-    async fn recovers(&self, staying: &Actor, leaving: &Actor) {
-        patiently("the refusal of what was revoked", async || match self.verdict(leaving).await {
-            (401, code) if code == "revoked_token" => Some(()),
-            (503, code) if code == "revocation_unknown" => None,
-            other => panic!("{other:?}"),
-        })
-        .await;
-        patiently("the recovery", async || match self.verdict(staying).await {
-            (200, _) => Some(()),
-            (503, code) if code == "revocation_unknown" => None,
-            other => panic!("{other:?}"),
-        })
-        .await;
-    }
-}
 
 async fn loses_its_primary(mode: &str) {
     let mut cluster = Cluster::start();

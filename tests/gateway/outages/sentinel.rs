@@ -2,12 +2,10 @@
 //! was ended comes back, neither with writes that a failover lost nor at a primary that does not know yet that it was
 //! replaced (204, 205, 208).
 
-use super::acknowledgements::beside;
+use super::redis_site::{AMNESIA, beside, patiently};
 use super::*;
-use crate::support::client::Actor;
+use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::services::redis_servers::{Server, Watched};
-
-const AMNESIA: &str = r#"portcullis_revocation_republications_total{cause="amnesia"}"#;
 
 /// As if it had never got what the primary has acknowledged.
 fn forget(replica: &Server) {
@@ -33,34 +31,12 @@ async fn loses_writes(mode: &str) {
     primary[0].kill();
     patiently("another primary", async || fleet.primary().filter(|&at| at != 0)).await;
     // From here on it would be easy to say "not revoked".
-    patiently("the refusal of what was revoked", async || match site.verdict(&leaving).await {
-        (401, code) if code == "revoked_token" => Some(()),
-        (503, code) if code == "revocation_unknown" => None,
-        other => panic!("{other:?}"),
-    })
-    .await;
-    patiently("the recovery", async || match site.verdict(&staying).await {
-        (200, _) => Some(()),
-        (503, code) if code == "revocation_unknown" => None,
-        other => panic!("{other:?}"),
-    })
-    .await;
+    site.recovers(&staying, &leaving).await;
     assert!(site.gateway.metric(AMNESIA).await.expect("it is counted") >= 1.0, "everything was published again");
     let new = &fleet.servers[fleet.primary().expect("it is there")];
     assert_eq!(new.command::<Vec<String>>(&["KEYS", "revoked_sid:*"]).len(), 1);
     site.logs_out_again(&staying).await;
     site.keeps_out_again(&staying).await;
-}
-
-/// Failovers take their time, and this machine may be busy.
-async fn patiently<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..600 {
-        if let Some(found) = look().await {
-            return found;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("not within a minute: {what}");
 }
 
 #[tokio::test]
@@ -110,6 +86,67 @@ async fn two_primaries_at_once_never_disagree_about_what_was_acknowledged() {
     for actor in &sessions {
         site.keeps_out_again(actor).await;
     }
+}
+
+/// The worst that a network can do: the primary is cut off from sentinels and replicas and still reached by both replicas of the
+/// gateway, and one of them hears from no sentinel that there is another primary by now.
+#[tokio::test]
+async fn a_primary_that_is_cut_off_is_not_believed_by_whoever_still_reaches_it() {
+    const SESSIONS: usize = 6;
+    let fleet = Watched::start();
+    for server in &fleet.servers {
+        let _: String = server.command(&["ACL", "SETUSER", "gateway", "on", ">sesame", "+@all", "~*", "&*"]);
+    }
+    let login = "username = \"gateway\"\npassword = \"sesame\"";
+    let site = beside(&format!("{}\n{login}", fleet.keys())).await;
+    let mut networks = Vec::new();
+    for sentinel in &fleet.sentinels {
+        networks.push(FaultProxy::before(sentinel.port).await);
+    }
+    let urls: Vec<_> = networks.iter().map(|network| format!("redis://{}", network.address)).collect();
+    let deaf = site.gateway.replica_with(&format!("revocation.sentinel.servers={}", urls.join(","))).await;
+    let staying = site.registered("ada").await;
+    let mut sessions: Vec<Actor> = Vec::new();
+    for _ in 0..=SESSIONS {
+        sessions.push(site.signed_in("ada").await);
+    }
+    let last = sessions.pop().expect("one more");
+
+    networks.iter().for_each(|network| network.does(Fault::Silence));
+    // Sentinels and replicas come as the default user.
+    let _: String = fleet.servers[0].command(&["ACL", "SETUSER", "default", "off"]);
+    let reached = redis::Client::open(format!("redis://gateway:sesame@127.0.0.1:{}", fleet.servers[0].port)).expect("a URL");
+    let mut reached = reached.get_connection().expect("the gateway reaches it, too");
+    let _: i64 = redis::cmd("CLIENT").arg(&["KILL", "USER", "default"]).query(&mut reached).expect("a command");
+
+    let mut at_another = 0;
+    for (number, actor) in sessions.iter().enumerate() {
+        patiently("the acknowledgement of a logout", async || (site.log_out(actor).await.status == 204).then_some(())).await;
+        let answer = site.get_from(&deaf, "/api", &actor.access_token).await;
+        assert!(matches!(answer.status, 401 | 503), "session {number}: {} after the acknowledgement", answer.status);
+        if number == 0 {
+            // Those that follow end at the new one.
+            patiently("another primary", async || fleet.primary().filter(|&at| at != 0)).await;
+        } else {
+            at_another += 1;
+        }
+    }
+    assert_eq!(at_another, SESSIONS - 1);
+    let role: String = redis::cmd("INFO").arg("replication").query(&mut reached).expect("a command");
+    assert!(role.contains("role:master"), "the old one still believes to be the primary");
+    // What is written there counts for nothing.
+    assert_eq!(last.at(deaf.address).post("/auth/logout", &json!({})).await.0, 503);
+    assert_eq!(site.get_from(&deaf, "/api", &staying.access_token).await.status, 503);
+    site.recovers(&staying, &sessions[0]).await;
+
+    networks.iter().for_each(|network| network.does(Fault::None));
+    let heard = async || (site.get_from(&deaf, "/api", &staying.access_token).await.status == 200).then_some(());
+    patiently("the recovery", heard).await;
+    for actor in &sessions {
+        assert_eq!(site.get_from(&deaf, "/api", &actor.access_token).await.status, 401);
+    }
+    assert_eq!(last.at(deaf.address).post("/auth/logout", &json!({})).await.0, 204);
+    site.keeps_out_again(&last).await;
 }
 
 /// Whoever hears of no majority cannot know whether there is another primary by now.
