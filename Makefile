@@ -54,7 +54,7 @@ run: ## builds and runs the gateway on 127.0.0.1:8080, with the example service 
 	echo "one of the two ended by itself: see above" >&2; exit 1
 
 test: ## the whole suite, with real Redis, PostgreSQL, MariaDB and nginx servers, schemathesis, curl and h2load
-	$(call need,$(to_build) redis-server:redis-server postgres:postgresql mariadbd:mariadb-server nginx:nginx python3:python3 $(venv) curl:curl h2load:nghttp2-client)
+	$(call need,$(to_build) redis-server:redis-server redis-cli:redis-tools postgres:postgresql mariadbd:mariadb-server nginx:nginx python3:python3 $(venv) curl:curl h2load:nghttp2-client)
 	pins=tests/gateway/openapi/requirements.txt venv=$(built)/schemathesis
 	cmp -s "$$pins" "$$venv/installed.txt" || {
 		python3 -m venv --clear "$$venv"

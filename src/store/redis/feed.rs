@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::link::{COMMAND, CONNECT};
-use super::place::{Address, Found, RedisPlace};
+use super::named::Address;
+use super::place::{Found, RedisPlace};
 use super::{feed_format, keys};
 use crate::clock::Clock;
 use crate::store::{FeedEntry, FeedId, FeedPage, RevocationFeed, StoreError};

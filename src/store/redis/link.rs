@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
-use super::place::{Address, Found, RedisPlace};
+use super::named::Address;
+use super::place::{Found, RedisPlace};
 use crate::store::backoff::Backoff;
 
 /// Time for name resolution, TCP, TLS, authentication and the inspection together.

@@ -20,6 +20,7 @@ mod feed_format;
 mod keys;
 mod link;
 mod lookup;
+mod named;
 mod place;
 mod rates;
 mod scripts;

@@ -5,7 +5,7 @@
 
 use redis::Value;
 
-use super::place::Address;
+use super::named::Address;
 
 /// How many there are.
 const SLOTS: u16 = 16_384;

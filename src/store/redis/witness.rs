@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, Value};
 
 use super::failure::Failure;
-use super::place::Address;
+use super::named::Address;
 use super::slots;
 
 /// For a connection, if there is none, and the answer. Shorter than a lease by far, so that one who is silent costs none.
