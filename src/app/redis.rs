@@ -19,16 +19,19 @@ pub(super) struct Shared {
     bounds: Option<MirrorBounds>,
 }
 
-impl Shared {
-    /// Has the revocations follow the feed.
-    pub(super) fn followed_by(&self, revocations: Revocations) -> Revocations {
-        revocations.fed_by(Arc::clone(&self.feed) as _, self.bounds)
+/// Has the revocations follow the feed of their Redis, if there is one.
+pub(super) fn follow(revocations: Revocations, shared: Option<&Shared>) -> Revocations {
+    match shared {
+        Some(shared) => revocations.fed_by(Arc::clone(&shared.feed) as _, shared.bounds),
+        None => revocations,
     }
 }
 
 /// The shared set, if one is configured.
 pub(super) fn open(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Shared>> {
     let Some(revocation) = &config.revocation else { return Ok(None) };
+    // Commands come here without having run a server, and TLS needs the one provider. Whoever was first has installed it.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let place = RedisPlace::new(&servers(&revocation.redis), &revocation.prefix, Arc::clone(clock));
     let place = place.context("cannot use the Redis of `[revocation]`")?;
     let watch = Stopwatch { clock: Arc::clone(clock), metrics: Arc::clone(metrics) };

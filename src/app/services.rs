@@ -73,8 +73,6 @@ impl Services {
     /// # Errors
     /// What cannot be opened, and what to do about it.
     pub async fn open(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
-        // Commands come here without having run a server: Redis over TLS needs the one provider, too. Whoever was first, is.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let sql = SqlStore::connect(&config.store.url, config.store.connections_max).await;
@@ -98,10 +96,7 @@ impl Services {
         let rates = Arc::new(RateLimiter::new(rates, deadline, Arc::clone(&clock)));
         let streams = OpenStreams::new(Arc::clone(&clock), Arc::clone(metrics));
         let revocations = revocations(config, set, &sql, &clock, metrics).observed_by(Arc::clone(&streams) as _);
-        let revocations = Arc::new(match &shared {
-            Some(shared) => shared.followed_by(revocations),
-            None => revocations,
-        });
+        let revocations = Arc::new(redis::follow(revocations, shared.as_ref()));
         let hashing = Hasher::new(config.auth.password.clone(), config.auth.hash_workers, config.auth.hash_queue);
         let hashing = Arc::new(hashing.watched_by(Arc::clone(&clock), Arc::clone(metrics) as _));
         let outbox = outbox(config, &clock, &entropy, metrics)?;
