@@ -24,7 +24,7 @@ endef
 # zlib-ng, aws-lc and SQLite are built from their sources.
 to_build = cc:gcc+libc6-dev cmake:cmake
 # Servers that tests break, and clocks that they set (libfaketime comes with faketime).
-to_break = redis-server:redis-server postgres:postgresql mariadbd:mariadb-server faketime:faketime
+to_break = redis-server:redis-server redis-cli:redis-tools postgres:postgresql mariadbd:mariadb-server faketime:faketime
 # Debian's python3 cannot make virtual environments; there is no command by which to tell.
 venv = $(shell python3 -c "import ensurepip, venv" 2>/dev/null || echo no-venv:python3-venv)
 

@@ -53,7 +53,7 @@ use portcullis::identity::TokenFacts;
 use portcullis::identity::password::PasswordHash;
 use portcullis::identity::session::{Session, SessionId};
 use portcullis::identity::user::{Email, Role, User, UserId, Username};
-use portcullis::store::redis::Stopwatch;
+use portcullis::store::redis::{RedisPlace, RedisServers, Stopwatch};
 use portcullis::store::{Covers, Ending, NewUser, Revocation, RevokedSet};
 use portcullis::telemetry::metrics::Metrics;
 use uuid::Uuid;
@@ -62,6 +62,11 @@ const ISSUER: &str = "https://id.example";
 
 fn stopwatch() -> Stopwatch {
     Stopwatch { clock: Arc::new(SystemClock), metrics: Arc::new(Metrics::new()) }
+}
+
+/// Where one server is that tests have started.
+fn place(url: &str) -> Arc<RedisPlace> {
+    RedisPlace::new(&RedisServers::at(url.into()), "", Arc::new(SystemClock)).expect("the URL is ours")
 }
 
 /// Records in Redis expire by its own clock, so tests live in the present; it stands still, so that every test lives

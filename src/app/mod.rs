@@ -11,6 +11,7 @@ mod inspect;
 mod issuers;
 pub mod order;
 mod orders;
+mod redis;
 mod reload;
 mod services;
 mod settings;

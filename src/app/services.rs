@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
-use super::{acme, settings};
+use super::{acme, redis, settings};
 use crate::acme::Issuance;
 use crate::admission::rates::RateLimiter;
 use crate::auth::authenticate::{ApiKeyParts, Authenticator};
@@ -21,11 +21,10 @@ use crate::identity::signing_keys::KeyRing;
 use crate::mail::outbox::{Outbox, OutboxParts};
 use crate::mail::{Mailer, NoMail};
 use crate::revocation::Revocations;
-use crate::revocation::mirror::MirrorBounds;
 use crate::revocation::streams::OpenStreams;
 use crate::store::key_file::{self, KeyFile};
 use crate::store::memory::MemorySet;
-use crate::store::redis::{RedisCounters, RedisFeed, RedisRates, RedisSet, Stopwatch};
+use crate::store::redis::{RedisCounters, RedisRates};
 use crate::store::sql::SqlStore;
 use crate::store::{ApiKeys, AuditLog, Clients, Counters, OneTimeTokens, Probe, RevokedSet, Sessions, SharedRates, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -84,19 +83,20 @@ impl Services {
 
         let acme = acme::issuance(config, sql.clone(), &keys.refresh, &clock, metrics)?;
 
-        let redis = redis_set(config, &clock, metrics)?;
-        let set: Arc<dyn RevokedSet> = match &redis {
+        let shared = redis::open(config, &clock, metrics)?;
+        let redis = shared.as_ref().map(|shared| &shared.set);
+        let set: Arc<dyn RevokedSet> = match redis {
             Some(redis) => Arc::clone(redis) as _,
             None => Arc::new(MemorySet::default()),
         };
-        let counters = redis.as_ref().map(|redis| Arc::new(RedisCounters::beside(redis)) as Arc<dyn Counters>);
-        let rates = redis.as_ref().map(|redis| Arc::new(RedisRates::beside(redis)) as Arc<dyn SharedRates>);
+        let counters = redis.map(|redis| Arc::new(RedisCounters::beside(redis)) as Arc<dyn Counters>);
+        let rates = redis.map(|redis| Arc::new(RedisRates::beside(redis)) as Arc<dyn SharedRates>);
         let throttle = Arc::new(Throttle::new(counters, Arc::clone(&clock), settings::throttle(config)));
         let deadline = config.revocation.as_ref().map_or(Duration::ZERO, |redis| redis.deadline);
         let rates = Arc::new(RateLimiter::new(rates, deadline, Arc::clone(&clock)));
         let streams = OpenStreams::new(Arc::clone(&clock), Arc::clone(metrics));
         let revocations = revocations(config, set, &sql, &clock, metrics).observed_by(Arc::clone(&streams) as _);
-        let revocations = follow_redis(revocations, config)?;
+        let revocations = Arc::new(redis::follow(revocations, shared.as_ref()));
         let hashing = Hasher::new(config.auth.password.clone(), config.auth.hash_workers, config.auth.hash_queue);
         let hashing = Arc::new(hashing.watched_by(Arc::clone(&clock), Arc::clone(metrics) as _));
         let outbox = outbox(config, &clock, &entropy, metrics)?;
@@ -122,7 +122,7 @@ impl Services {
             clients: sql.clone(),
         });
         let mut probes: Vec<Arc<dyn Probe>> = vec![sql.clone(), Arc::new(RevocationProbe(Arc::clone(&revocations)))];
-        probes.extend(redis.map(|redis| redis as Arc<dyn Probe>));
+        probes.extend(redis.map(|redis| Arc::clone(redis) as Arc<dyn Probe>));
         let (auth, authenticator) = (Arc::new(auth), Arc::new(authenticator));
         Ok(Self {
             auth,
@@ -196,22 +196,6 @@ fn outbox(
 fn open_keys(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> anyhow::Result<KeyFile> {
     let path = &config.auth.keys;
     key_file::create_if_missing(path, config.auth.algorithm, clock.now(), entropy).context("the signing keys cannot be used")
-}
-
-/// The shared set, if one is configured.
-fn redis_set(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Arc<RedisSet>>> {
-    let Some(redis) = &config.revocation else { return Ok(None) };
-    let watch = Stopwatch { clock: Arc::clone(clock), metrics: Arc::clone(metrics) };
-    let set = RedisSet::new(&redis.url, &redis.prefix, watch).context("cannot use `revocation.url`")?;
-    Ok(Some(Arc::new(set)))
-}
-
-/// Has the revocations follow the feed of their Redis, if there is one.
-fn follow_redis(revocations: Revocations, config: &Config) -> anyhow::Result<Arc<Revocations>> {
-    let Some(redis) = &config.revocation else { return Ok(Arc::new(revocations)) };
-    let feed = RedisFeed::new(&redis.url, &redis.prefix).context("cannot use `revocation.url`")?;
-    let bounds = redis.mirror.map(|mirror| MirrorBounds { staleness_max: mirror.staleness_max, records_max: mirror.records_max });
-    Ok(Arc::new(revocations.fed_by(Arc::new(feed), bounds)))
 }
 
 impl WatchHashing for Metrics {

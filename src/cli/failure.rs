@@ -112,7 +112,7 @@ impl From<Outage> for Failure {
         match outage {
             Outage::NotPublished(error) => Self::new(
                 error,
-                "see that the Redis of `revocation.url` answers, then run the same command again: until it succeeds, \
+                "see that the Redis of `[revocation]` answers, then run the same command again: until it succeeds, \
                  running gateways may still accept the tokens",
             ),
             Outage::Store(error @ StoreError::Unavailable { .. }) => Self::new(error, DATABASE),

@@ -60,7 +60,11 @@ impl Config {
             live: []);
         compare!(changes, "store.", file::Store, store, new.store, restart: [url, connections_max], live: []);
         compare!(changes, "revocation.", file::Revocation, revocation, new.revocation,
-            restart: [url, check, max_staleness, max_records, deadline, prefix, insecure_single_replica], live: []);
+            restart: [
+                url, sentinel, cluster, username, password, tls, min_replica_acks, check, max_staleness, max_records, deadline,
+                prefix, insecure_single_replica
+            ],
+            live: []);
         compare!(changes, "telemetry.", file::Telemetry, telemetry, new.telemetry,
             restart: [format, level], live: [access_log]);
         let names: BTreeSet<&String> = upstreams.keys().chain(new.upstreams.keys()).collect();

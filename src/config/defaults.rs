@@ -214,6 +214,12 @@ impl Default for Revocation {
     fn default() -> Self {
         Self {
             url: None,
+            sentinel: None,
+            cluster: Vec::new(),
+            username: None,
+            password: None,
+            tls: None,
+            min_replica_acks: 0,
             check: RevocationCheck::Strict,
             max_staleness: "1s".into(),
             max_records: 2_000_000,

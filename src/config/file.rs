@@ -8,6 +8,7 @@ pub mod acme;
 pub mod dialects;
 pub mod issuers;
 pub mod listeners;
+mod revocation;
 pub mod routes;
 mod upstreams;
 
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use revocation::{RedisTls, Sentinel};
 pub use upstreams::{Balance, Breaker, Ejection, Health, RouteTimeouts, UpstreamHttp, UpstreamHttp2, UpstreamTls};
 
 use super::secret::SecretText;
@@ -367,6 +369,19 @@ pub struct Store {
 pub struct Revocation {
     /// `redis://…` or `rediss://…`; unset, the set is kept in this process' memory.
     pub url: Option<SecretText>,
+    /// Instead of `url`: sentinels, which say where the primary is.
+    pub sentinel: Option<Sentinel>,
+    /// Instead of `url`: all nodes of a Redis Cluster, each `redis://HOST:PORT` or `rediss://HOST:PORT`.
+    pub cluster: Vec<String>,
+    /// The user of Redis' access control list, unless it stands in `url`.
+    pub username: Option<String>,
+    /// The password, unless it stands in `url`.
+    pub password: Option<SecretText>,
+    /// Whose certificates are believed of servers with `rediss://`, and which one is shown to them.
+    pub tls: Option<RedisTls>,
+    /// How many replicas of Redis must have a revocation before anybody is told that it is in force.
+    #[schemars(range(max = 16))]
+    pub min_replica_acks: u32,
     /// Where a request asks whether its token was revoked.
     pub check: RevocationCheck,
     /// How old the proof may be that the mirror lacks nothing; after that Redis is asked.

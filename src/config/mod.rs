@@ -14,6 +14,7 @@ mod load;
 mod overrides;
 mod place;
 pub mod problem;
+mod redis;
 mod schema;
 pub mod secret;
 mod server;
@@ -26,6 +27,7 @@ pub use changes::{Changes, ISSUERS};
 pub use file::listeners::{ClientIdentity, Protocol};
 pub use load::{EXAMPLE, Source, load};
 pub use problem::Report;
+pub use redis::{Login, Redis, RedisLayout, RedisTls};
 pub use schema::schema;
 pub use secret::Environment;
 pub use server::{Acme, Certificate, ExternalAccount, Http2, Listener, Server, Tls, TlsClients};
@@ -249,8 +251,10 @@ pub struct Store {
 /// `[revocation]`
 #[derive(Debug, Clone)]
 pub struct Revocation {
-    /// `redis://…` or `rediss://…`.
-    pub url: SecretString,
+    /// The servers, and how they are reached.
+    pub redis: Redis,
+    /// How many replicas must have what was published.
+    pub replica_acks_min: usize,
     /// How long a look-up may take before the answer is "not known".
     pub deadline: Duration,
     /// Put before every key.

@@ -413,6 +413,84 @@ fn a_password_reset_is_short_lived() {
     refused("[auth.one_time]\ninvitation = '0s'", "auth.one_time.invitation", "out of bounds");
 }
 
+/// `[revocation]` with these keys.
+fn revocation(keys: &str) -> String {
+    format!("[revocation]\n{keys}\n")
+}
+
+const SENTINELS: &str = "servers = ['redis://a:1', 'redis://b:1', 'redis://c:1']";
+const CLUSTER: &str = "cluster = ['redis://a:1', 'redis://b:1', 'redis://c:1']";
+
+#[test]
+fn there_is_one_redis_however_it_is_reached() {
+    use crate::config::RedisLayout;
+    let layout = |keys: &str| config(&revocation(keys)).expect(keys).revocation.expect("configured").redis.layout;
+    assert!(matches!(layout("url = 'redis://r'"), RedisLayout::Single(_)));
+    let sentinel = format!("sentinel = {{ {SENTINELS}, primary = 'main', password = 'p' }}");
+    let RedisLayout::Sentinel { sentinels, primary, login } = layout(&sentinel) else { panic!("sentinels") };
+    assert_eq!((sentinels.len(), &*primary, login.password.is_some()), (3, "main", true));
+    let cluster = format!("{CLUSTER}\nprefix = 'gw:{{portcullis}}:'");
+    assert!(matches!(layout(&cluster), RedisLayout::Cluster(nodes) if nodes.len() == 3));
+    assert!(
+        config(&revocation("min_replica_acks = 2\nurl = 'redis://r'"))
+            .expect("accepted")
+            .revocation
+            .expect("configured")
+            .replica_acks_min
+            == 2
+    );
+
+    refused(&revocation(&format!("url = 'redis://r'\n{sentinel}")), "revocation.sentinel", "there is one Redis");
+    refused(&revocation(&format!("{cluster}\n{sentinel}")), "revocation.cluster", "there is one Redis");
+    for keys in ["username = 'u'\n", "password = 'p'\n", "min_replica_acks = 1\n"] {
+        let key = keys.split(' ').next().expect("a key");
+        refused(&revocation(keys), &format!("revocation.{key}"), "no Redis");
+    }
+    refused(&revocation("min_replica_acks = 17\nurl = 'redis://r'"), "revocation.min_replica_acks", "");
+    let postgres = "[store]\nurl = 'postgres://u:p@db/app'\n";
+    assert!(
+        config(&format!("{postgres}{}", revocation(&sentinel))).is_ok()
+            && config(&format!("{postgres}{}", revocation(&cluster))).is_ok()
+    );
+}
+
+#[test]
+fn a_cluster_keeps_the_whole_set_in_one_slot() {
+    for prefix in ["", "gateway:", "{}:", "{a"] {
+        refused(&revocation(&format!("{CLUSTER}\nprefix = '{prefix}'")), "revocation.prefix", "unnoticed");
+    }
+}
+
+#[test]
+fn whoever_says_where_the_primary_is_can_be_asked_and_counts_once() {
+    let cluster = |nodes: &str| revocation(&format!("cluster = [{nodes}]\nprefix = '{{a}}'"));
+    for (nodes, index, words) in [
+        ("'redis://a', 'redis://b', 'c:1'", 2, "not the URL"),
+        ("'redis://a', 'redis://u:p@b', 'redis://c'", 1, "not the URL"),
+        ("'redis://a', 'redis://b/1', 'redis://c'", 1, "not the URL"),
+        ("'redis://a', 'rediss://b', 'redis://c'", 1, "some are not"),
+        ("'redis://a', 'redis://b', 'redis://a'", 2, "twice"),
+    ] {
+        refused(&cluster(nodes), &format!("revocation.cluster[{index}]"), words);
+    }
+    assert_eq!(problems(config(&cluster("'redis://a', 'redis://b', 'redis://c'"))), Vec::<String>::new());
+    assert_eq!(problems(config(&cluster("'redis://a', 'redis://b'"))).len(), 1, "neither can be spared");
+    let sentinel = |keys: &str| revocation(&format!("sentinel = {{ {keys} }}"));
+    refused(&sentinel(&format!("{SENTINELS}, primary = ''")), "revocation.sentinel.primary", "no name");
+    refused(&sentinel(&format!("{SENTINELS}, primary = 'm', username = 'u'")), "revocation.sentinel.username", "no password");
+}
+
+#[test]
+fn redis_over_tls_is_verified_and_has_files_that_can_be_read() {
+    refused(&revocation("url = 'rediss://r/#insecure'"), "revocation.url", "verification");
+    refused(&revocation("url = 'redis://r'\ntls = {}"), "revocation.tls", "not");
+    refused(&revocation("url = 'rediss://r'\ntls = { ca = 'absent.pem' }"), "revocation.tls.ca", "cannot read");
+    refused(&revocation("url = 'rediss://r'\ntls = { key = 'absent.pem' }"), "revocation.tls.key", "no certificate");
+    assert!(config(&revocation("url = 'rediss://r'\ntls = {}")).is_ok());
+    refused(&revocation("url = 'redis://u:p@r'\npassword = 'p'"), "revocation.password", "two places");
+    refused(&revocation("url = 'redis://r'\nusername = 'u'"), "revocation.username", "no password");
+}
+
 #[test]
 fn a_shared_database_needs_redis() {
     let postgres = "[store]\nurl = 'postgres://u:p@db/app'\n";

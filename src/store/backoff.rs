@@ -25,7 +25,11 @@ impl Backoff {
     /// The next wait.
     pub fn next_wait(&mut self) -> Duration {
         // A v4 UUID is 122 bits from the operating system: chance enough without another dependency.
-        let chance = Uuid::new_v4().as_u64_pair().1 as u32;
+        self.wait_by(Uuid::new_v4().as_u64_pair().1 as u32)
+    }
+
+    /// The same for a chance of which every value is as likely.
+    fn wait_by(&mut self, chance: u32) -> Duration {
         let wait = self.step.mul_f64(f64::from(chance) / f64::from(u32::MAX)).max(self.first / 10);
         self.step = (self.step * 2).min(self.longest);
         wait
@@ -40,6 +44,22 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_fails_together_does_not_come_back_together() {
+        let (first, longest) = (Duration::from_millis(50), Duration::from_secs(2));
+        let after = |failures: u32, chance: u32| {
+            let mut backoff = Backoff::new(first, longest);
+            (0..=failures).map(|_| backoff.wait_by(chance)).last().expect("one at least")
+        };
+        for (failures, step) in [(0, 50), (1, 100), (5, 1600), (6, 2000), (60, 2000)] {
+            let step = Duration::from_millis(step);
+            assert_eq!(after(failures, u32::MAX), step);
+            // Spread over the whole of the step, not around one instant of it.
+            assert!(after(failures, u32::MAX / 2).abs_diff(step / 2) < Duration::from_millis(1));
+            assert_eq!(after(failures, 0), first / 10);
+        }
+    }
 
     #[test]
     fn waits_grow_to_the_longest_and_never_vanish() {

@@ -1,7 +1,11 @@
 //! Redis down, killed, emptied, stalled: whoever needs a token is refused while nobody can know, the gateway recovers by
 //! itself, and no acknowledged logout is ever taken back (203, 204, 205, 207, 210; P1, P7).
 
+mod access;
+mod acknowledgements;
+mod answers;
 mod clocks;
+mod cluster;
 pub(crate) mod database;
 mod faults;
 mod history;
@@ -9,7 +13,9 @@ mod load;
 mod mirror;
 mod on_unknown;
 mod oracle;
+mod redis_site;
 mod retries;
+mod sentinel;
 mod soak;
 mod world;
 

@@ -21,7 +21,7 @@ struct Replica {
 }
 
 async fn replica(server: &Redis) -> Replica {
-    let set = RedisSet::new(&server.url().into(), "test:", stopwatch()).expect("the URL is ours");
+    let set = RedisSet::new(&crate::place(&server.url()), "test:", stopwatch());
     let counters = Arc::new(RedisCounters::beside(&set));
     let replica = Replica { counters, _set: set };
     let answers = || async { replica.counters.take(&attempt("warm-up"), now()).await.ok() };

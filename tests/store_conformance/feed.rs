@@ -1,7 +1,9 @@
 //! The feed of revocations on a real Redis: every publication is in it, nothing can go missing unseen.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::clock::SystemClock;
 use portcullis::identity::session::SessionId;
 use portcullis::store::redis::{RedisFeed, RedisSet};
 use portcullis::store::{FeedId, FeedPage, Revocation, RevocationFeed, RevokedSet};
@@ -20,8 +22,8 @@ impl Bench {
     /// A complete set, and its feed.
     async fn new() -> Self {
         let server = Redis::start();
-        let set = RedisSet::new(&server.url().into(), "test:", crate::stopwatch()).expect("the URL is ours");
-        let feed = RedisFeed::new(&server.url().into(), "test:").expect("the URL is ours");
+        let set = RedisSet::new(&crate::place(&server.url()), "test:", crate::stopwatch());
+        let feed = RedisFeed::new(&crate::place(&server.url()), "test:", Arc::new(SystemClock));
         complete(&set, &[]).await;
         Self { server, set, feed }
     }

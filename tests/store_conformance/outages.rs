@@ -16,7 +16,7 @@ use super::services::Redis;
 use super::{complete, ending, eventually, now, revoked_session, revoked_token, secs, session, stopwatch, token, user};
 
 fn set_of(server: &Redis) -> RedisSet {
-    RedisSet::new(&server.url().into(), "", stopwatch()).expect("the URL is ours")
+    RedisSet::new(&crate::place(&server.url()), "", stopwatch())
 }
 
 fn live_token() -> portcullis::identity::TokenFacts {

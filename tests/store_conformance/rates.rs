@@ -20,7 +20,7 @@ struct Replica {
 
 impl Replica {
     async fn of(server: &Redis) -> Self {
-        let set = RedisSet::new(&server.url().into(), "test:", stopwatch()).expect("the URL is ours");
+        let set = RedisSet::new(&crate::place(&server.url()), "test:", stopwatch());
         let replica = Self { rates: Arc::new(RedisRates::beside(&set)), _set: set };
         let bucket = [("warm-up".to_owned(), Rate::new(1, Duration::from_secs(1)))];
         super::eventually("redis answers", || async { replica.rates.take(&bucket, START).await.ok() }).await;

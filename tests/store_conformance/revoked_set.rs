@@ -23,7 +23,7 @@ fn memory() -> Subject {
 
 fn redis() -> Subject {
     let server = Redis::start();
-    let set = RedisSet::new(&server.url().into(), "test:", crate::stopwatch()).expect("the URL is ours");
+    let set = RedisSet::new(&crate::place(&server.url()), "test:", crate::stopwatch());
     Subject { set: Arc::new(set), _server: Some(server) }
 }
 

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "no test binary uses every helper")]
 
 pub(crate) mod databases;
+pub(crate) mod redis_servers;
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};

@@ -10,6 +10,7 @@ mod headers;
 mod issuers;
 mod listeners;
 mod mail;
+mod redis;
 mod routes;
 mod server;
 mod store;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Check, MILLISECOND, SECOND};
+use super::{Check, MILLISECOND, SECOND, redis};
 use crate::config::file::{self, RevocationCheck};
 use crate::config::place::Path;
 use crate::config::secret::SecretText;
@@ -46,25 +46,15 @@ pub(super) fn revocation(check: &mut Check<'_>, path: &Path, file: &file::Revoca
     }
     prefix(check, &path.key("prefix"), &file.prefix);
     let mirror = mirror(check, path, file);
-    let at = path.key("url");
-    let Some(url) = &file.url else {
+    let Some(redis) = redis::redis(check, path, file) else {
         if mirror.is_some() {
             let help = "set revocation.url, or leave `check` out: without a Redis the set is in this process' memory anyway";
             check.refuse(&path.key("check"), "there is no Redis to mirror", help);
         }
         return None;
     };
-    let url = secret(check, &at, url);
-    match scheme(url.expose_secret()) {
-        _ if url.expose_secret().is_empty() => {} // Reported already.
-        "redis" | "rediss" if has_host(url.expose_secret()) => {}
-        _ => check.refuse(
-            &at,
-            "this is not the URL of a Redis",
-            "write it like \"redis://host:6379\", with TLS \"rediss://host:6379\"",
-        ),
-    }
-    Some(Revocation { url, deadline, prefix: file.prefix.clone(), mirror })
+    let replica_acks_min = usize::try_from(file.min_replica_acks).unwrap_or(usize::MAX);
+    Some(Revocation { redis, replica_acks_min, deadline, prefix: file.prefix.clone(), mirror })
 }
 
 fn mirror(check: &mut Check<'_>, path: &Path, file: &file::Revocation) -> Option<Mirror> {
@@ -89,7 +79,7 @@ fn prefix(check: &mut Check<'_>, path: &Path, prefix: &str) {
 /// A database server suggests several replicas; without Redis each would know only the logouts that it handled.
 pub(super) fn replicas(check: &mut Check<'_>, store: &Store, file: &file::Revocation) {
     let shared = matches!(scheme(store.url.expose_secret()), "postgres" | "postgresql" | "mysql");
-    if shared && file.url.is_none() && !file.insecure_single_replica {
+    if shared && !file.names_redis() && !file.insecure_single_replica {
         check.refuse(
             &Path::root().key("store").key("url"),
             "a shared database without Redis: replicas would not see each other's logouts",
@@ -110,7 +100,7 @@ pub(super) fn scheme(url: &str) -> &str {
 
 /// Whether something stands between `://` (or the `@` behind it) and what follows. Everything else about the
 /// URL is for its driver to judge.
-fn has_host(url: &str) -> bool {
+pub(super) fn has_host(url: &str) -> bool {
     let authority = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or(""));
     let host = authority.rsplit('@').next().unwrap_or("");
     !host.is_empty() && !host.starts_with(':')

@@ -3,7 +3,7 @@
 mod service;
 mod tls;
 
-pub(super) use tls::authorities;
+pub(super) use tls::{authorities, tls};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +31,7 @@ fn upstream(check: &mut Check<'_>, path: &Path, name: &str, file: &file::Upstrea
     }
     let servers = servers(check, path, file);
     let balance = service::balance(check, path, file);
-    let tls = file.tls.as_ref().map(|written| tls::tls(check, &path.key("tls"), written));
+    let tls = file.tls.as_ref().map(|written| self::tls(check, &path.key("tls"), written));
     let health = file.health.as_ref().map(|written| service::health(check, &path.key("health"), written));
     let ejection = service::ejection(check, &path.key("ejection"), &file.ejection);
     let http2 = service::http2(check, path, file, servers.iter().any(|server| server.tls_name.is_some()));

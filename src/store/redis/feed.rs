@@ -7,19 +7,22 @@
 //!
 //! Needs Redis 7 (`entries-added`), and of the commands `EVAL` and `XREAD` (inside scripts `XADD`, `XINFO`, `XRANGE`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Value};
-use secrecy::{ExposeSecret, SecretString};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Value};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::failure::{Failure, STORE};
+use super::failure::Failure;
 use super::link::{COMMAND, CONNECT};
+use super::named::Address;
+use super::place::{Found, RedisPlace};
 use super::{feed_format, keys};
+use crate::clock::Clock;
 use crate::store::{FeedEntry, FeedId, FeedPage, RevocationFeed, StoreError};
 
 /// About how many entries the feed keeps: what a follower may be behind before it has to begin again from SQL.
@@ -45,10 +48,17 @@ type Answer = (String, String, String, String, i64, Vec<(String, Vec<Vec<u8>>)>)
 
 /// The feed, over a connection of its own: a command that waits holds up whatever comes after it.
 pub struct RedisFeed {
-    client: Client,
+    place: Arc<RedisPlace>,
+    clock: Arc<dyn Clock>,
     feed: String,
     epoch: String,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    connection: Mutex<Option<Connection>>,
+}
+
+/// A connection, and where it leads to if that had to be found.
+struct Connection {
+    to: MultiplexedConnection,
+    address: Option<Address>,
 }
 
 impl std::fmt::Debug for RedisFeed {
@@ -58,14 +68,12 @@ impl std::fmt::Debug for RedisFeed {
 }
 
 impl RedisFeed {
-    /// The feed behind `url`, beside the revoked set with this prefix. Connects when it is first asked.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] if the URL is not one of Redis. The error does not hold the URL.
-    pub fn new(url: &SecretString, prefix: &str) -> Result<Self, StoreError> {
-        let client = Client::open(url.expose_secret())
-            .map_err(|error| StoreError::Corrupt { store: STORE, what: format!("the URL: {}", error.category()) })?;
-        Ok(Self { client, feed: keys::feed(prefix), epoch: keys::epoch(prefix), connection: Mutex::new(None) })
+    /// The feed at `place`, beside the revoked set with this prefix. Connects when it is first asked. A primary that has to
+    /// be found is watched over by that set.
+    #[must_use]
+    pub fn new(place: &Arc<RedisPlace>, prefix: &str, clock: Arc<dyn Clock>) -> Self {
+        let (feed, epoch) = (keys::feed(prefix), keys::epoch(prefix));
+        Self { place: Arc::clone(place), clock, feed, epoch, connection: Mutex::new(None) }
     }
 
     /// Sends one command and waits for its answer, at most `time`. After any failure the connection is not used again:
@@ -74,20 +82,36 @@ impl RedisFeed {
         let mut held = self.connection.lock().await;
         let mut connection = match held.take() {
             Some(connection) => connection,
-            None => tokio::time::timeout(CONNECT, self.connect()).await.map_err(|_| Failure::TimedOut(CONNECT))??,
+            None => self.connect().await?,
         };
-        let answer = tokio::time::timeout(time, command.query_async(&mut connection)).await;
+        // What an earlier primary says of the feed proves nothing.
+        if !self.place.vouches_for(connection.address.as_ref(), self.clock.monotonic()) {
+            return Err(Failure::NotVouchedFor);
+        }
+        let answer = tokio::time::timeout(time, command.query_async(&mut connection.to)).await;
         let answer = answer.map_err(|_| Failure::TimedOut(time))??;
         *held = Some(connection);
         Ok(answer)
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let Found { client, address } = self.place.find().await?;
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let to = tokio::time::timeout(CONNECT, connecting).await.map_err(|_| Failure::TimedOut(CONNECT))??;
+        Ok(Connection { to, address })
     }
 
     async fn page(&self, after: FeedId, limit: usize, now: Timestamp) -> Result<FeedPage, Failure> {
+        let page = self.read_page(after, limit, now).await;
+        if matches!(page, Err(Failure::Incomplete)) {
+            // It may have become a replica, and would say so for ever.
+            *self.connection.lock().await = None;
+        }
+        page
+    }
+
+    async fn read_page(&self, after: FeedId, limit: usize, now: Timestamp) -> Result<FeedPage, Failure> {
         let mut command = redis::cmd("EVAL");
         command.arg(READ).arg(2).arg(&self.feed).arg(&self.epoch);
         command.arg(after.to_string()).arg(limit).arg(Uuid::new_v4().to_string());

@@ -7,17 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
+use super::named::Address;
+use super::place::{Found, RedisPlace};
 use crate::store::backoff::Backoff;
 
 /// Time for name resolution, TCP, TLS, authentication and the inspection together.
 pub(super) const CONNECT: Duration = Duration::from_secs(1);
 /// How long a command may take before its connection counts as dead. Requests give up earlier, by their own deadline.
 pub(super) const COMMAND: Duration = Duration::from_millis(500);
+/// How long replicas may take to have what was published. With [`COMMAND`] before it, less than whoever publishes waits.
+const ACKNOWLEDGEMENTS: Duration = Duration::from_millis(400);
 /// How often the server is inspected. Bounds how long a loss that leaves the epoch in place (an eviction, a primary
 /// demoted without closing its connections) stays unnoticed.
 const INSPECTION: Duration = Duration::from_secs(1);
@@ -30,6 +34,8 @@ pub(super) struct Link {
     connection: MultiplexedConnection,
     /// Names the history of the data set behind the connection; see [`Inspection`].
     pub(super) lineage: String,
+    /// Where the server is, if it had to be found.
+    pub(super) address: Option<Address>,
     abandoned: CancellationToken,
 }
 
@@ -55,9 +61,22 @@ impl State {
 impl Link {
     /// Sends one command and waits for its answer, at most [`COMMAND`].
     pub(super) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+        self.run_within(command, COMMAND).await
+    }
+
+    /// Waits until so many replicas have what was written over this connection. Whatever else is sent over it waits, too:
+    /// it has to be one that nobody is in a hurry with.
+    pub(super) async fn replicated(&self, needed: usize) -> Result<(), Failure> {
+        let mut command = redis::cmd("WAIT");
+        command.arg(needed).arg(ACKNOWLEDGEMENTS.as_millis() as u64);
+        let acks: usize = self.run_within(&command, ACKNOWLEDGEMENTS + COMMAND).await?;
+        if acks < needed { Err(Failure::TooFewReplicas { acks, needed }) } else { Ok(()) }
+    }
+
+    async fn run_within<T: FromRedisValue>(&self, command: &Cmd, time: Duration) -> Result<T, Failure> {
         let mut connection = self.connection.clone();
-        let answer = tokio::time::timeout(COMMAND, command.query_async(&mut connection)).await;
-        let answer = answer.map_err(|_| Failure::TimedOut(COMMAND)).and_then(|answer| answer.map_err(Failure::from));
+        let answer = tokio::time::timeout(time, command.query_async(&mut connection)).await;
+        let answer = answer.map_err(|_| Failure::TimedOut(time)).and_then(|answer| answer.map_err(Failure::from));
         if answer.as_ref().is_err_and(Failure::poisons_connection) {
             self.abandoned.cancel();
         }
@@ -78,12 +97,12 @@ impl Link {
 }
 
 /// Keeps `state` up to date until nobody is interested any more.
-pub(super) async fn keep(client: Client, state: watch::Sender<State>, stop: CancellationToken) {
+pub(super) async fn keep(place: Arc<RedisPlace>, state: watch::Sender<State>, stop: CancellationToken) {
     let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
     loop {
         let failure = tokio::select! {
             () = stop.cancelled() => return,
-            failure = connect_and_watch(&client, &state, &mut backoff) => failure,
+            failure = connect_and_watch(&place, &state, &mut backoff) => failure,
         };
         let why = failure.to_string();
         // One line per outage and cause, not one per attempt.
@@ -98,8 +117,13 @@ pub(super) async fn keep(client: Client, state: watch::Sender<State>, stop: Canc
     }
 }
 
-async fn connect_and_watch(client: &Client, state: &watch::Sender<State>, backoff: &mut Backoff) -> Failure {
-    let link = match tokio::time::timeout(CONNECT, connect(client)).await {
+async fn connect_and_watch(place: &RedisPlace, state: &watch::Sender<State>, backoff: &mut Backoff) -> Failure {
+    // It has a time of its own: a majority may take a while to agree.
+    let found = match place.find().await {
+        Ok(found) => found,
+        Err(failure) => return failure,
+    };
+    let link = match tokio::time::timeout(CONNECT, connect(found)).await {
         Ok(Ok(link)) => Arc::new(link),
         Ok(Err(failure)) => return failure,
         Err(_) => return Failure::TimedOut(CONNECT),
@@ -109,6 +133,7 @@ async fn connect_and_watch(client: &Client, state: &watch::Sender<State>, backof
     loop {
         tokio::select! {
             () = link.abandoned.cancelled() => return Failure::NotConnected("the connection broke".to_owned()),
+            () = place.left(link.address.as_ref()) => return Failure::Replaced,
             () = tokio::time::sleep(INSPECTION) => {}
         }
         if let Err(failure) = link.inspect().await {
@@ -120,14 +145,14 @@ async fn connect_and_watch(client: &Client, state: &watch::Sender<State>, backof
     }
 }
 
-async fn connect(client: &Client) -> Result<Link, Failure> {
+async fn connect(Found { client, address }: Found) -> Result<Link, Failure> {
     // The driver's own timeouts are off: `Link::run` and `CONNECT` bound everything, once per batch.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let info = connection.req_packed_command(&redis::cmd("INFO")).await?.extract_error()?;
     let info: String = redis::from_redis_value(info).map_err(redis::RedisError::from)?;
     let lineage = Inspection::read(&info)?.lineage()?;
-    Ok(Link { connection, lineage, abandoned: CancellationToken::new() })
+    Ok(Link { connection, lineage, address, abandoned: CancellationToken::new() })
 }
 
 /// What `INFO` says about a server's fitness to hold the revoked set.

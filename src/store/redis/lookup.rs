@@ -114,6 +114,10 @@ impl Fetched {
 
 async fn fetch(asks: &[Ask], state: &watch::Receiver<State>, shared: &Shared) -> Result<Fetched, Failure> {
     let link = state.borrow().link()?;
+    let asked = shared.watch.clock.monotonic();
+    if !shared.place.vouches_for(link.address.as_ref(), asked) {
+        return Err(Failure::NotVouchedFor);
+    }
     // Read before the command is sent: an epoch that a rebuild declares meanwhile is not compared with an older answer.
     let expected = shared.epoch.borrow().clone();
     let mut command = redis::cmd("MGET");
@@ -123,7 +127,6 @@ async fn fetch(asks: &[Ask], state: &watch::Receiver<State>, shared: &Shared) ->
             command.arg(key);
         }
     }
-    let asked = shared.watch.clock.monotonic();
     let values: Vec<Option<Vec<u8>>> = link.run(&command).await?;
     shared.watch.metrics.redis_answered(shared.watch.clock.monotonic().saturating_duration_since(asked));
     let found = values.first().and_then(Option::as_deref);

@@ -6,10 +6,12 @@
 //! `MGET` as the records; if it is missing, not the one that this process has seen completed, or of another
 //! lineage, then "no record" means "not known".
 //!
+//! Where the primary is found by sentinels or in a cluster, and what a failover could otherwise undo, is in `place`.
+//!
 //! What is published is appended to the feed (see `feed`) by the script that writes it, in the same step.
 //!
-//! Needs Redis 6 or later (the feed: 7) as a primary without eviction, and the commands `MGET`, `SET`, `EVAL` and `INFO`
-//! (inside scripts also `GET`, `DEL`, `EXISTS`, `PTTL`, `PEXPIRE`, `XADD`, `HGET`, `HGETALL`, `HDEL`, `HINCRBY`).
+//! Needs Redis 6 or later (the feed: 7) as a primary without eviction; which commands, is in docs/revocation.md as a rule
+//! of an access control list, and tested with it.
 
 mod counters;
 mod failure;
@@ -18,14 +20,19 @@ mod feed_format;
 mod keys;
 mod link;
 mod lookup;
+mod named;
+mod place;
 mod rates;
+mod scripts;
+mod servers;
+mod slots;
+mod witness;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -36,7 +43,10 @@ pub use self::feed::RedisFeed;
 use self::keys::{IssuerHashes, TokenKeys};
 use self::link::{Link, State};
 use self::lookup::{Ask, Lane};
+pub use self::place::RedisPlace;
 pub use self::rates::RedisRates;
+use self::scripts::{FINISH, RAISE};
+pub use self::servers::{RedisLayout, RedisLogin, RedisServers, RedisTls};
 use super::{Probe, RebuildTicket, Revocation, RevokedBy, RevokedSet, StoreError};
 use crate::clock::Clock;
 use crate::identity::TokenFacts;
@@ -47,58 +57,21 @@ const RECORDS_PER_CALL: usize = 500;
 /// How long a rebuild may take before its mark is forgotten and it has to begin again.
 const LOADING_SECS: u64 = 3600;
 
-/// Writes records so that each only ever grows: the instant never moves back, the expiry never comes nearer, and a
-/// key that another program set without expiry keeps none. Repeating it changes nothing. Lua, because reading and
-/// writing must be one step, and `EXPIRE … GT` exists only since Redis 7.
-///
-/// KEYS: the feed, the epoch, then the records. ARGV: which of them to announce, how many entries the feed keeps, and
-/// for each record its value, its life and what the feed is to say of it. What somebody waits for is announced always:
-/// that its key is there already does not mean that it was announced. A rebuild announces what is news, and nothing
-/// while there is no epoch: nobody follows a feed without one, and whoever begins to follow it reads SQL afterwards.
-const RAISE: &str = r"
-local epoch, entry = redis.call('EXISTS', KEYS[2]) == 1, {}
-for i = 3, #KEYS do
-  local at = 3 * (i - 2)
-  local key, value, life = KEYS[i], ARGV[at], tonumber(ARGV[at + 1])
-  local held, left = redis.call('GET', key), redis.call('PTTL', key)
-  local news = not held or (tonumber(held) or 0) < tonumber(value) or (left >= 0 and left + 60000 < life)
-  if ARGV[1] == 'all' or (news and epoch) then
-    table.insert(entry, 'r')
-    table.insert(entry, ARGV[at + 2])
-  end
-  if held and (tonumber(held) or 0) > tonumber(value) then value = held end
-  if held and left == -1 then
-    redis.call('SET', key, value)
-  else
-    redis.call('SET', key, value, 'PX', string.format('%d', math.max(left, life)))
-  end
-end
-if #entry > 0 then redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(entry)) end
-return #KEYS";
-
-/// Declares the set complete, unless its contents were lost since the rebuild began: then the rebuild's mark is gone
-/// too. An epoch of the same lineage that another replica declared meanwhile is kept, or replicas would disown each
-/// other's for ever.
-const FINISH: &str = r"
-if redis.call('DEL', KEYS[1]) == 0 then return false end
-local held = redis.call('GET', KEYS[2])
-if held and string.sub(held, -#ARGV[2]) == ARGV[2] then return held end
-redis.call('SET', KEYS[2], ARGV[1] .. ARGV[2])
-return ARGV[1] .. ARGV[2]";
-
 /// The revoked set in Redis.
 pub struct RedisSet {
     shared: Arc<Shared>,
     /// Which way look-ups go now.
     lane: Arc<ArcSwap<Lane>>,
-    client: redis::Client,
+    /// The connection for publications: its own where replicas have to acknowledge them.
+    publishing: watch::Receiver<State>,
+    acks_min: usize,
     issuers: IssuerHashes,
     stop: CancellationToken,
     /// Ends the tasks that keep the connections.
     _stop: DropGuard,
 }
 
-/// Without the client, which knows the password.
+/// Without what changes all the time.
 impl std::fmt::Debug for RedisSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisSet").field("shared", &self.shared).finish_non_exhaustive()
@@ -107,6 +80,7 @@ impl std::fmt::Debug for RedisSet {
 
 #[derive(Debug)]
 struct Shared {
+    place: Arc<RedisPlace>,
     prefix: String,
     epoch_key: String,
     feed_key: String,
@@ -158,14 +132,6 @@ impl Shared {
         self.state.borrow().link()
     }
 
-    /// The same, after the first attempt to connect: a process that was started a moment ago, such as one command,
-    /// must not fail for not having waited. Not for look-ups.
-    async fn first_link(&self) -> Result<Arc<Link>, Failure> {
-        let mut state = self.state.clone();
-        let tried = state.wait_for(|state| !matches!(state, State::Connecting)).await;
-        tried.map_err(|_| Failure::Stopping)?.link()
-    }
-
     /// Notes that the set is no longer complete, unless a rebuild has declared another epoch meanwhile.
     fn lose(&self, expected: Option<&Epoch>) {
         self.epoch.send_if_modified(|epoch| {
@@ -179,18 +145,22 @@ impl Shared {
     }
 }
 
+/// The connection after the first attempt to make one: a process that was started a moment ago, such as one command, must
+/// not fail for not having waited. Not for look-ups.
+async fn first_link(state: &watch::Receiver<State>) -> Result<Arc<Link>, Failure> {
+    let mut state = state.clone();
+    let tried = state.wait_for(|state| !matches!(state, State::Connecting)).await;
+    tried.map_err(|_| Failure::Stopping)?.link()
+}
+
 impl RedisSet {
-    /// A set behind `url` (`redis://` or `rediss://`), its keys preceded by `prefix`. Connects in the background, and
-    /// again whenever the connection is lost: Redis need not be there yet. Must be called within a Tokio runtime,
-    /// which has to outlive the set.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] if the URL is not one of Redis. The error does not hold the URL.
-    pub fn new(url: &SecretString, prefix: &str, watch: Stopwatch) -> Result<Self, StoreError> {
-        let client = redis::Client::open(url.expose_secret())
-            .map_err(|error| StoreError::Corrupt { store: STORE, what: format!("the URL: {}", error.category()) })?;
+    /// The set at `place`, its keys preceded by `prefix`. Connects in the background, and again whenever the connection is
+    /// lost: Redis need not be there yet. Must be called within a Tokio runtime, which has to outlive the set.
+    #[must_use]
+    pub fn new(place: &Arc<RedisPlace>, prefix: &str, watch: Stopwatch) -> Self {
         let (state, seen) = watch::channel(State::Connecting);
         let shared = Arc::new(Shared {
+            place: Arc::clone(place),
             prefix: prefix.to_owned(),
             epoch_key: keys::epoch(prefix),
             feed_key: keys::feed(prefix),
@@ -199,9 +169,23 @@ impl RedisSet {
             epoch: watch::Sender::new(None),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(link::keep(client.clone(), state, stop.clone()));
+        tokio::spawn(Arc::clone(place).watch(stop.clone()));
+        tokio::spawn(link::keep(Arc::clone(place), state, stop.clone()));
         let lane = Arc::new(ArcSwap::from_pointee(Lane::open(shared.state.clone(), Arc::clone(&shared))));
-        Ok(Self { shared, lane, client, issuers: IssuerHashes::default(), stop: stop.clone(), _stop: stop.drop_guard() })
+        let (publishing, issuers) = (shared.state.clone(), IssuerHashes::default());
+        Self { shared, lane, publishing, acks_min: 0, issuers, stop: stop.clone(), _stop: stop.drop_guard() }
+    }
+
+    /// Counts nothing as published that fewer replicas than this have. Same as [`Self::new`] about the runtime.
+    #[must_use]
+    pub fn acknowledged_by(self, acks_min: usize) -> Self {
+        if acks_min == 0 {
+            return self;
+        }
+        // Whoever waits for replicas holds up what comes after it on the same connection.
+        let (state, publishing) = watch::channel(State::Connecting);
+        tokio::spawn(link::keep(Arc::clone(&self.shared.place), state, self.stop.clone()));
+        Self { publishing, acks_min, ..self }
     }
 
     async fn raise(&self, records: &[Revocation], now: Timestamp, announce: Announce) -> Result<(), Failure> {
@@ -218,15 +202,35 @@ impl RedisSet {
         if keys.is_empty() {
             return Ok(());
         }
-        let link = self.shared.first_link().await?;
+        let link = match announce {
+            Announce::All => first_link(&self.publishing).await?,
+            Announce::News => first_link(&self.shared.state).await?,
+        };
+        let expected = self.shared.epoch.borrow().clone();
         let mut command = redis::cmd("EVAL");
         command.arg(RAISE).arg(2 + keys.len()).arg(&self.shared.feed_key).arg(&self.shared.epoch_key).arg(&keys);
         command.arg(if announce == Announce::All { "all" } else { "news" }).arg(feed::ENTRIES_MAX).arg(&arguments);
-        link.run::<usize>(&command).await.map(drop)
+        let epoch: Option<String> = link.run(&command).await?;
+        match announce {
+            Announce::All => self.in_force(&link, epoch.map(Epoch), expected).await,
+            Announce::News => Ok(()),
+        }
+    }
+
+    /// Whether what was written over `link`, under `epoch`, is in force wherever it may be looked up, and stays so.
+    async fn in_force(&self, link: &Link, epoch: Option<Epoch>, expected: Option<Epoch>) -> Result<(), Failure> {
+        let replicated = async { if self.acks_min == 0 { Ok(()) } else { link.replicated(self.acks_min).await } };
+        tokio::try_join!(replicated, self.shared.place.confirm(link.address.as_ref()))?;
+        // Before the set is complete there, others may be let in on the word of an earlier primary.
+        if self.shared.place.is_elected() && epoch.is_none_or(|epoch| epoch.lineage() != link.lineage) {
+            self.shared.lose(expected.as_ref());
+            return Err(Failure::Incomplete);
+        }
+        Ok(())
     }
 
     async fn begin(&self) -> Result<RebuildTicket, Failure> {
-        let link = self.shared.first_link().await?;
+        let link = first_link(&self.shared.state).await?;
         link.inspect().await?;
         let rebuild = Uuid::new_v4();
         let key = keys::loading(&self.shared.prefix, &rebuild.to_string());
@@ -237,6 +241,10 @@ impl RedisSet {
     async fn finish(&self, ticket: &RebuildTicket) -> Result<(), Failure> {
         let (rebuild, lineage) = ticket.0.split_once(':').ok_or(Failure::Incomplete)?;
         let link = self.shared.link()?;
+        let held: Option<String> = link.run(redis::cmd("GET").arg(&self.shared.epoch_key)).await?;
+        if held.is_none_or(|held| Epoch(held).lineage() != lineage) {
+            self.shared.place.settled(link.address.as_ref()).await?;
+        }
         // Asked once more, so that records which went to a server demoted meanwhile are not declared complete.
         link.inspect().await?;
         if link.lineage != lineage {
@@ -289,7 +297,7 @@ impl RevokedSet for RedisSet {
 
     fn serve_here(&self) {
         let (state, seen) = watch::channel(State::Connecting);
-        tokio::spawn(link::keep(self.client.clone(), state, self.stop.clone()));
+        tokio::spawn(link::keep(Arc::clone(&self.shared.place), state, self.stop.clone()));
         let (lane, shared) = (Arc::clone(&self.lane), Arc::clone(&self.shared));
         tokio::spawn(async move {
             // The way that there was is good until this one is.

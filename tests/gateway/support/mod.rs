@@ -4,6 +4,7 @@
 pub(crate) mod acme;
 pub(crate) mod cable;
 pub(crate) mod client;
+pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
 pub(crate) mod h2_upstream;
 pub(crate) mod http2;

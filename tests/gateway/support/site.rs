@@ -42,6 +42,13 @@ impl Site {
         Self { gateway, upstream, redis, asked: AtomicUsize::new(0) }
     }
 
+    /// A gateway that may not find all that it needs, with an upstream behind it.
+    pub(crate) async fn unready(change: impl FnOnce(Builder) -> Builder) -> Self {
+        let upstream = Upstream::echo().await;
+        let gateway = change(Gateway::in_front_of(&upstream)).start_unready().await;
+        Self { gateway, upstream, redis: None, asked: AtomicUsize::new(0) }
+    }
+
     /// A Redis that does not run yet, and a gateway that waits for it.
     pub(crate) async fn without_redis_yet() -> Self {
         let (upstream, mut redis) = (Upstream::echo().await, Redis::start());

@@ -27,7 +27,7 @@ pub(super) fn server_name<'a>(check: &mut Check<'_>, path: &Path, file: &'a file
     Some(name)
 }
 
-pub(super) fn tls(check: &mut Check<'_>, path: &Path, file: &file::UpstreamTls) -> UpstreamTls {
+pub(in crate::config::validate) fn tls(check: &mut Check<'_>, path: &Path, file: &file::UpstreamTls) -> UpstreamTls {
     let authorities = file.ca.as_ref().map(|name| authorities(check, &path.key("ca"), name)).unwrap_or_default();
     UpstreamTls { authorities, client: client(check, path, file) }
 }
