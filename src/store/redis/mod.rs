@@ -54,6 +54,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Records per script call: a millisecond or two of the server's time.
 const RECORDS_PER_CALL: usize = 500;
+/// How long a record lives in Redis that seems to have expired before it was published; as long as SQL keeps it beyond its end.
+const STEPPED_MS: i64 = 3_600_000;
 /// How long a rebuild may take before its mark is forgotten and it has to begin again.
 const LOADING_SECS: u64 = 3600;
 
@@ -191,7 +193,11 @@ impl RedisSet {
     async fn raise(&self, records: &[Revocation], now: Timestamp, announce: Announce) -> Result<(), Failure> {
         let (mut keys, mut arguments) = (Vec::new(), Vec::new());
         for record in records {
-            let life = keys::millis_up(record.expires_at) - now.as_millisecond();
+            let mut life = keys::millis_up(record.expires_at) - now.as_millisecond();
+            if announce == Announce::All && life < 1 {
+                // Somebody is about to be told that it is done: the clock was set forward since the record was made.
+                life = STEPPED_MS;
+            }
             // What has expired covers nothing that is valid.
             if let Ok(life_ms @ 1..) = u64::try_from(life) {
                 let (key, value) = keys::record(&self.shared.prefix, &record.covers);
