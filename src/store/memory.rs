@@ -133,6 +133,15 @@ impl RevokedSet for MemorySet {
     }
 
     async fn publish(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
+        for Revocation { covers, expires_at } in revocations {
+            // Somebody is about to be told that it is done: one that has expired was made before the clock was set forward, and
+            // is kept as if it ended now.
+            self.insert(&Revocation { covers: covers.clone(), expires_at: now.max(*expires_at) });
+        }
+        Ok(())
+    }
+
+    async fn restore(&self, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
         revocations.iter().filter(|revocation| revocation.expires_at > now).for_each(|revocation| self.insert(revocation));
         Ok(())
     }

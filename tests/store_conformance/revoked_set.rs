@@ -76,6 +76,15 @@ async fn an_instant_within_a_second_catches_the_tokens_of_that_second(Subject { 
     assert_eq!(set.lookup(&asked).await.expect("complete"), Some(RevokedBy::Principal));
 }
 
+/// Case 182: the clock was set forward between the record and its publication.
+async fn what_somebody_waits_for_is_published_whatever_the_clock_says(Subject { set, _server }: Subject) {
+    let session = any_session();
+    complete(&*set, &[]).await;
+    set.publish(&[revoked_session(session, now() - secs(1))], now()).await.expect("there");
+    let found = set.lookup(&token("a", session, "ada", now())).await.expect("complete");
+    assert_eq!(found, Some(RevokedBy::Session));
+}
+
 async fn expired_records_are_not_restored(Subject { set, _server }: Subject) {
     let (past, future) = (any_session(), any_session());
     complete(&*set, &[]).await;
@@ -118,4 +127,5 @@ promises! {
     an_instant_within_a_second_catches_the_tokens_of_that_second,
     expired_records_are_not_restored,
     many_lookups_at_once_each_get_their_own_answer,
+    what_somebody_waits_for_is_published_whatever_the_clock_says,
 }
