@@ -79,16 +79,17 @@ class Bench:
         pingora = servers.plain_pingora(lab, core, up, binaries)
         strict = servers.gateway(lab, core, up, binaries, "gateway strict", redis)
         logging = servers.gateway(lab, core, up, binaries, "gateway strict, access log", redis, access_log=True)
+        mirror = servers.gateway(lab, core, up, binaries, "gateway mirror", redis, check="mirror")
         embedded = servers.gateway(lab, core, up, binaries, "gateway embedded")
         hs256, eddsa = servers.hmac_tokens(count + 1), servers.gateway_tokens(lab, binaries, count + 1)
-        for server, tokens in ((lua, hs256), (strict, eddsa), (logging, eddsa)):
+        for server, tokens in ((lua, hs256), (strict, eddsa), (logging, eddsa), (mirror, eddsa)):
             servers.revoke(redis, server, tokens[-1])
             servers.prove(server, tokens[0], revoked=tokens[-1])
         servers.prove(embedded, eddsa[0])
         for server in (plain.server, pingora):
             servers.prove(server, None)
         hs256_file, eddsa_file = self._write("hs256", hs256[:-1]), self._write("eddsa", eddsa[:-1])
-        gateways = [Variant(server, eddsa_file) for server in (strict, logging, embedded)]
+        gateways = [Variant(server, eddsa_file) for server in (strict, logging, mirror, embedded)]
         return plain, [Variant(lua, hs256_file), Variant(pingora), *gateways]
 
     def _write(self, name, tokens):

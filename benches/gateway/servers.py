@@ -111,13 +111,17 @@ access_log = {access_log}
 """
 
 
-# The deadline is long because everything is slow under valgrind, and refusals are not what is measured.
+# The times are long because everything is slow under valgrind, and neither refusals nor a mirror that asks Redis after all
+# is what is measured.
 REVOCATION = """
 [revocation]
 url = "redis://127.0.0.1:{redis}"
 prefix = "{prefix}"
+check = "{check}"
 deadline = "5s"
+{mirror}
 """
+MIRROR = 'max_staleness = "30s"'
 
 
 class Server:
@@ -189,8 +193,10 @@ def plain_pingora(lab, core, upstream_port, binaries, under=(), wait=30):
     return Server("plain pingora", port, lab.start("plain-pingora", command, core, port, wait))
 
 
-def gateway(lab, core, upstream_port, binaries, name, redis_port=None, access_log=False, under=(), wait=60):
-    """The gateway, ready: strict with `redis_port`, with the set in memory without. All share one key file.
+def gateway(
+    lab, core, upstream_port, binaries, name, redis_port=None, *, check="strict", access_log=False, under=(), wait=60
+):
+    """The gateway, ready: with `redis_port` by this `check`, with the set in memory without. All share one key file.
 
     Each has a database and so a prefix in Redis of its own: they are not replicas of each other.
     """
@@ -198,7 +204,9 @@ def gateway(lab, core, upstream_port, binaries, name, redis_port=None, access_lo
     data = lab.dir / name.replace(" ", "-").replace(",", "")
     data.mkdir()
     prefix = f"{data.name}:"
-    revocation = "" if redis_port is None else REVOCATION.format(redis=redis_port, prefix=prefix)
+    revocation = "" if redis_port is None else REVOCATION.format(
+        redis=redis_port, prefix=prefix, check=check, mirror=MIRROR if check == "mirror" else ""
+    )
     text = GATEWAY.format(
         port=port, admin=admin, issuer=ISSUER, audience=AUDIENCE, keys=key_file(lab),
         revocation=revocation, upstream=upstream_port, access_log=str(access_log).lower(),
@@ -270,9 +278,20 @@ def jti(token):
 
 
 def revoke(redis_port, server, token):
-    """Revokes a token for one server as any other program may: by its `jti` in Redis."""
-    key = f"{server.prefix}revoked_jti:{jti(token)}"
-    subprocess.run(["redis-cli", "-p", str(redis_port), "SET", key, "1", "EX", "3600"], check=True, capture_output=True)
+    """Revokes a token for one server as any other program may: by its `jti` in Redis, announced in the feed."""
+    identifier = jti(token)
+    record = json.dumps({"jti": identifier, "life_ms": 3600_000})
+    for command in (
+        ("SET", f"{server.prefix}revoked_jti:{identifier}", "1", "EX", "3600"),
+        ("XADD", f"{server.prefix}revocation_feed", "*", "r", record),
+    ):
+        subprocess.run(["redis-cli", "-p", str(redis_port), *command], check=True, capture_output=True)
+    # A mirror hears of it a moment later.
+    deadline = time.monotonic() + 30
+    while client.once(server.port, token=token)[0] != 401:
+        if time.monotonic() > deadline:
+            raise Failed(f"{server.name} does not refuse a revoked token")
+        time.sleep(0.02)
 
 
 def prove(server, token, revoked=None):
