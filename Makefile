@@ -1,7 +1,7 @@
 # `make help` says what there is. Nothing but Rust has to be installed: what is missing comes from apt.
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint bench bench-instructions bench-memory
+.PHONY: help run test soak lint bench bench-instructions bench-allocations bench-memory
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 # Debian keeps PostgreSQL's server, and servers in general, where users do not look.
@@ -87,6 +87,10 @@ bench: ## throughput, latency and CPU beside other proxies, and which bars are h
 bench-instructions: ## user instructions per request, counted by callgrind
 	$(call need,$(to_build) python3:python3)
 	python3 benches/gateway/instructions.py
+
+bench-allocations: ## allocations per request, counted by callgrind; fails above the recorded numbers
+	$(call need,$(to_build) python3:python3)
+	python3 benches/gateway/instructions.py --requests 200 --repeat 1 --allocations-at-most benches/gateway/allocations.json
 
 bench-memory: ## bytes per record in the mirror of the revoked set, for one and ten million records
 	$(call need,$(to_build))

@@ -223,10 +223,14 @@ impl Gate {
         }
         let in_handshake = way.route.websocket && subprotocol::is_handshake(head);
         let offered = if in_handshake { subprotocol::token(&head.headers).map_err(Denied::Bearer)? } else { None };
-        match bearer::extract(&head.headers).map_err(Denied::Bearer)?.or(offered) {
-            Some(token) => self.authenticator.recognise(token, way.doubt(head)).await.map(Some).map_err(Denied::Authenticate),
-            None => Ok(None),
-        }
+        let bytes = bearer::find(&head.headers).map_err(Denied::Bearer)?;
+        let Some(bytes) = bytes.or(offered.map(str::as_bytes)) else { return Ok(None) };
+        let (authenticator, doubt) = (&self.authenticator, way.doubt(head));
+        let recognised = match authenticator.recall(bytes).map_err(Denied::Authenticate)? {
+            Some(caller) => authenticator.vouch_for(caller, doubt).await,
+            None => authenticator.recognise(bearer::check(bytes).map_err(Denied::Bearer)?, doubt).await,
+        };
+        recognised.map(Some).map_err(Denied::Authenticate)
     }
 }
 

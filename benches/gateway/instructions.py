@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
-"""`make bench-instructions`: user instructions per request, counted by callgrind, of the gateway and of plain pingora.
+"""`make bench-instructions` and `make bench-allocations`: what one request costs the gateway, and plain pingora, in user
+instructions and in allocations, counted by callgrind.
 
 Unlike time, a count does not depend on who else uses the machine. Each proxy runs under valgrind; after a warm-up
 it serves N requests, then 3N, and the difference divided by 2N is what one request costs: start-up, the opening
-of connections and everything else that happens once falls away. Only the proxy process is counted; the kernel's
-work on its behalf is not. Twice over, to show how far the counts agree.
+of connections and everything else that happens once falls away. What the process does by itself, at so much a second (timers,
+the inspection of Redis, the mirror's feed), is counted while nothing is asked of it, and taken off: under valgrind a request
+takes a hundred times as long, and would be charged with a hundred times as much of it. Only the proxy process is counted; the
+kernel's work on its behalf is not. Twice over, to show how far the counts agree.
+
+`--allocations-at-most FILE` fails if a request makes more allocations than the file says.
 """
 
 import argparse
@@ -13,11 +18,41 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import client
 import servers
 from lab import Binaries, Failed, Lab, add_binary_options, main, require, target_dir
+
+
+# What Rust calls for memory, through the mimalloc crate.
+ALLOCATING = ("cfn=mi_malloc_aligned", "cfn=mi_zalloc_aligned", "cfn=mi_realloc_aligned")
+# Counts of allocations are exact but for what the process does by itself.
+ALLOCATIONS_TOLERANCE = 0.5
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a process did in a while."""
+
+    instructions: float
+    allocations: float
+    seconds: float
+
+    def without(self, idle):
+        """The same without what it would have done anyway."""
+        share = self.seconds / idle.seconds
+        return Count(
+            self.instructions - share * idle.instructions, self.allocations - share * idle.allocations, self.seconds
+        )
+
+    def slope(self, longer, requests):
+        """What each of `requests` more cost."""
+        return Count(
+            (longer.instructions - self.instructions) / requests, (longer.allocations - self.allocations) / requests, 0
+        )
 
 
 @dataclass(frozen=True)
@@ -49,18 +84,32 @@ class Counted:
         ]
         self.server = start(under)
         self.dumps = 0
+        self.since = time.monotonic()
 
-    def instructions(self, label):
-        """User instructions since the last call."""
+    def count(self, label):
+        """What was done since the last call."""
         done = subprocess.run(["callgrind_control", "-d", label, str(self.server.pid)], capture_output=True, text=True)
         self.dumps += 1
         dump = self.out.with_name(f"{self.out.name}.{self.dumps}")
         if done.returncode != 0 or not dump.exists():
             raise Failed(f"callgrind_control failed: {done.stdout}{done.stderr}")
-        found = re.search(r"^(?:totals|summary): (\d+)", dump.read_text(errors="replace"), re.MULTILINE)
+        text = dump.read_text(errors="replace")
+        found = re.search(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)
         if found is None:
             raise Failed(f"{dump} has no total")
-        return int(found[1])
+        before, self.since = self.since, time.monotonic()
+        return Count(int(found[1]), self._allocations(text), self.since - before)
+
+    @staticmethod
+    def _allocations(dump):
+        allocations, allocating = 0, False
+        for line in dump.splitlines():
+            if line.startswith("cfn="):
+                allocating = line in ALLOCATING
+            elif allocating and line.startswith("calls="):
+                allocations += int(line[len("calls=") :].split()[0])
+                allocating = False
+        return allocations
 
     def keep_profile(self, name):
         """Copies the last dump to where `callgrind_annotate` can be pointed at it."""
@@ -75,14 +124,16 @@ class Counted:
             requests = [client.get(self.server.port, token=token) for token in case.tokens]
             # Every token once, so that each is in the cache; and enough for pools and allocator to settle.
             self._send(connections, requests, max(options.requests, 2 * len(requests)), case.status)
-            self.instructions(f"warm-up of {case.name}")
+            self.count(f"warm-up of {case.name}")
+            time.sleep(options.idle)
+            idle = self.count(f"idle before {case.name}")
             slopes = []
             for _ in range(options.repeat):
                 counts = []
                 for factor in (1, 3):
                     self._send(connections, requests, factor * options.requests, case.status)
-                    counts.append(self.instructions(f"{case.name}, {factor * options.requests} requests"))
-                slopes.append((counts[1] - counts[0]) / (2 * options.requests))
+                    counts.append(self.count(f"{case.name}, {factor * options.requests} requests").without(idle))
+                slopes.append(counts[0].slope(counts[1], 2 * options.requests))
         finally:
             for connection in connections:
                 connection.close()
@@ -110,23 +161,27 @@ def count_all(lab, binaries, options, profiles):
     results = {}
 
     def run(name, start, cases_of):
+        if options.only and name not in ("plain pingora", *options.only):
+            return
         print(f"counting {name} …", file=sys.stderr)
         counted = Counted(lab, name.replace(" ", "-"), start, profiles)
         for case in cases_of(counted.server):
             results[case.name] = counted.measure(case, options)
         lab.stop(counted.server.process)
 
-    def gateway(name, redis_port):
-        return lambda under: servers.gateway(lab, None, up.port, binaries, name, redis_port, under=under, wait=300)
+    def gateway(name, redis_port, check="strict"):
+        return lambda under: servers.gateway(
+            lab, None, up.port, binaries, name, redis_port, check=check, under=under, wait=300
+        )
 
-    def strict_cases(server):
+    def shared_set_cases(server):
         *tokens, revoked = servers.gateway_tokens(lab, binaries, options.tokens + 1)
         servers.revoke(redis.port, server, revoked)
         servers.prove(server, tokens[0], revoked=revoked)
         return (
-            Case("gateway strict, cached token", 200, tuple(tokens)),
-            Case("gateway strict, revoked token", 401, (revoked,)),
-            Case("gateway strict, no token", 401, (None,)),
+            Case(f"gateway {server.name}, cached token", 200, tuple(tokens)),
+            Case(f"gateway {server.name}, revoked token", 401, (revoked,)),
+            Case(f"gateway {server.name}, no token", 401, (None,)),
         )
 
     def embedded_cases(server):
@@ -136,24 +191,47 @@ def count_all(lab, binaries, options, profiles):
 
     def plain_cases(server):
         servers.prove(server, None)
-        return (Case("plain pingora", 200, (None,)),)
+        tokens = servers.gateway_tokens(lab, binaries, options.tokens)
+        return (
+            Case("plain pingora", 200, (None,)),
+            # The same bytes that the gateway is sent.
+            Case("plain pingora, sent a token", 200, tuple(tokens)),
+        )
 
-    run("plain pingora", lambda under: servers.plain_pingora(lab, None, up.port, binaries, under, wait=120), plain_cases)
-    run("strict", gateway("strict", redis.port), strict_cases)
+    run("strict", gateway("strict", redis.port), shared_set_cases)
+    run("mirror", gateway("mirror", redis.port, "mirror"), shared_set_cases)
     run("embedded", gateway("embedded", None), embedded_cases)
+    # After a gateway has made the keys that tokens are signed with.
+    run("plain pingora", lambda under: servers.plain_pingora(lab, None, up.port, binaries, under, wait=120), plain_cases)
     return results
 
 
 def report(results):
     """Rows: the mean of the slopes, how far they differ, the ratio to plain pingora."""
-    floor = sum(results["plain pingora"]) / len(results["plain pingora"])
+    def mean(name):
+        return sum(slope.instructions for slope in results[name]) / len(results[name])
+
     rows = []
     for name, slopes in results.items():
-        mean = sum(slopes) / len(slopes)
+        instructions = [slope.instructions for slope in slopes]
         rows.append({
-            "case": name, "instructions": round(mean), "spread": (max(slopes) - min(slopes)) / mean, "ratio": mean / floor,
+            "case": name,
+            "instructions": round(mean(name)),
+            "spread": (max(instructions) - min(instructions)) / mean(name),
+            "ratio": mean(name) / mean("plain pingora"),
+            "allocations": round(min(slope.allocations for slope in slopes), 2),
         })
     return rows
+
+
+def allocating_too_much(rows, path):
+    """Sentences about the cases that allocate more often than they may."""
+    allowed = json.loads(path.read_text())
+    return [
+        f"{row['case']}: {row['allocations']} allocations per request, {allowed[row['case']]} are recorded in {path.name}"
+        for row in rows
+        if row["case"] in allowed and row["allocations"] > allowed[row["case"]] + ALLOCATIONS_TOLERANCE
+    ]
 
 
 def count():
@@ -163,11 +241,17 @@ def count():
     parser.add_argument("--repeat", type=int, default=2, help="slopes per case (default: 2)")
     parser.add_argument("--connections", type=int, default=1, help="requests in flight at a time (default: 1)")
     parser.add_argument("--tokens", type=int, default=50, help="distinct tokens, all in the cache (default: 50)")
+    parser.add_argument(
+        "--only", action="append", choices=("strict", "mirror", "embedded"),
+        help="besides plain pingora count only this one; may be repeated (default: all)",
+    )
+    parser.add_argument("--idle", type=float, default=5, help="seconds for which an idle process is counted (default: 5)")
+    parser.add_argument("--allocations-at-most", type=Path, metavar="FILE", help="fail if a case allocates more often than this file says")
     parser.add_argument("--smoke", action="store_true", help="20 requests each: only whether it works")
     add_binary_options(parser)
     options = parser.parse_args()
     if options.smoke:
-        options.requests, options.repeat, options.tokens = 20, 1, 5
+        options.requests, options.repeat, options.tokens, options.idle = 20, 1, 5, 1
     require("valgrind", "nginx", "redis-server")
     binaries = Binaries(options.profile, build=not options.no_build)
     profiles = target_dir() / "bench"
@@ -175,13 +259,18 @@ def count():
     with Lab() as lab:
         rows = report(count_all(lab, binaries, options, profiles))
     print(f"{binaries.describe()}, {options.connections} connection(s), 1 KiB body")
-    print(f"{'case':<34}{'user instructions':>18}{'spread':>8}{'× plain pingora':>17}")
+    print(f"{'case':<34}{'user instructions':>18}{'spread':>8}{'× plain pingora':>17}{'allocations':>13}")
     for row in rows:
-        print(f"{row['case']:<34}{row['instructions']:>18,}{row['spread']:>8.1%}{row['ratio']:>17.3f}")
+        print(
+            f"{row['case']:<34}{row['instructions']:>18,}{row['spread']:>8.1%}{row['ratio']:>17.3f}{row['allocations']:>13.1f}"
+        )
     written = profiles / ("instructions-smoke.json" if options.smoke else "instructions.json")
-    written.write_text(json.dumps({"binary": binaries.describe(), "options": vars(options), "cases": rows}, indent=1))
+    written.write_text(json.dumps({"binary": binaries.describe(), "options": vars(options), "cases": rows}, indent=1, default=str))
     print(f"written to {written}; profiles for callgrind_annotate beside it")
-    return 0
+    too_much = allocating_too_much(rows, options.allocations_at_most) if options.allocations_at_most else []
+    for sentence in too_much:
+        print(sentence, file=sys.stderr)
+    return 1 if too_much else 0
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ pub(super) fn proxy_parts(
         gate: Gate::new(routes, config.server.limits, Arc::clone(&services.authenticator), Arc::clone(&services.clock)),
         rates: Arc::clone(&services.rates),
         forwarding,
-        route_names: config.routes.iter().map(|route| (route.name.clone(), Arc::clone(&route.upstream))).collect(),
+        route_names: config.routes.iter().map(|route| route.name.clone()).collect(),
         upstreams,
         api: ApiCalls::new(router, dialects, runtime, config.auth.prefix.clone(), body_bytes_max),
         challenges: services.acme.as_ref().map(|acme| acme.challenges()),

@@ -110,10 +110,10 @@ impl Doubt {
 /// tenth of hashing them all. The hash is keyed (SipHash), and only verified tokens are stored, so that nobody
 /// can fill a bucket by choosing texts.
 #[derive(Clone, PartialEq, Eq)]
-struct TokenText(Box<str>);
+struct TokenText(Box<[u8]>);
 
 /// The same, borrowed, for look-ups.
-struct TokenRef<'a>(&'a str);
+struct TokenRef<'a>(&'a [u8]);
 
 /// 43 characters of base64url are 256 bits: an HS256 signature, or the end of a longer one.
 const HASHED_BYTES: usize = 43;
@@ -225,15 +225,32 @@ impl Authenticator {
             let foreign = self.foreign.load_full();
             match foreign.read(token, self.clock.now())? {
                 Reading::NotForeign => {}
-                Reading::Caller(caller) => return self.not_revoked(caller, doubt).await,
+                Reading::Caller(caller) => return self.vouch_for(caller, doubt).await,
                 // In a box of its own, like an API key's.
-                Reading::Ask(issuer) => return self.not_revoked(Box::pin(foreign::ask(issuer, token)).await?, doubt).await,
+                Reading::Ask(issuer) => return self.vouch_for(Box::pin(foreign::ask(issuer, token)).await?, doubt).await,
             }
         }
-        self.not_revoked(self.verify(token).map_err(AuthenticateError::Token)?, doubt).await
+        self.vouch_for(self.verify(token).map_err(AuthenticateError::Token)?, doubt).await
     }
 
-    async fn not_revoked(&self, caller: Arc<Caller>, doubt: Doubt) -> Result<Recognised, AuthenticateError> {
+    /// The caller of a token that was verified before; none if it was not, or under other keys. Its bytes were found to be a
+    /// token's then. Whether it was revoked since is for [`Self::vouch_for`] to say.
+    ///
+    /// # Errors
+    /// It has expired since.
+    pub fn recall(&self, token: &[u8]) -> Result<Option<Arc<Caller>>, AuthenticateError> {
+        let Some(verified) = self.verified.get(&TokenRef(token)) else { return Ok(None) };
+        if verified.ring != self.ring.load().fingerprint() {
+            return Ok(None);
+        }
+        self.in_time(verified.caller, self.clock.now()).map(Some).map_err(AuthenticateError::Token)
+    }
+
+    /// Asks whether a caller's token was revoked.
+    ///
+    /// # Errors
+    /// It was, or may have been and that is not to pass.
+    pub async fn vouch_for(&self, caller: Arc<Caller>, doubt: Doubt) -> Result<Recognised, AuthenticateError> {
         let verdict = match self.revocations.at_hand(&caller.token) {
             Some(verdict) => verdict,
             None => self.revocations.check(&caller.token).await,
@@ -247,20 +264,20 @@ impl Authenticator {
 
     /// Whether it is a token of ours that was verified before.
     fn remembers(&self, token: &str) -> bool {
-        self.verified.get(&TokenRef(token)).is_some()
+        self.verified.get(&TokenRef(token.as_bytes())).is_some()
     }
 
     fn verify(&self, token: &str) -> Result<Arc<Caller>, TokenError> {
         let ring = self.ring.load();
         let now = self.clock.now();
-        if let Some(verified) = self.verified.get(&TokenRef(token))
+        if let Some(verified) = self.verified.get(&TokenRef(token.as_bytes()))
             && verified.ring == ring.fingerprint()
         {
             return self.in_time(verified.caller, now);
         }
         let caller = Arc::new(access_token::verify(token, &ring, &self.policy, now)?);
         let verified = Verified { caller: Arc::clone(&caller), ring: ring.fingerprint() };
-        self.verified.insert(TokenText(token.into()), verified);
+        self.verified.insert(TokenText(token.as_bytes().into()), verified);
         Ok(caller)
     }
 
@@ -279,8 +296,7 @@ impl Authenticator {
 
 impl Hash for TokenRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let bytes = self.0.as_bytes();
-        state.write(&bytes[bytes.len().saturating_sub(HASHED_BYTES)..]);
+        state.write(&self.0[self.0.len().saturating_sub(HASHED_BYTES)..]);
     }
 }
 

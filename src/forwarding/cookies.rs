@@ -19,7 +19,7 @@ pub(super) struct OwnCookies {
 
 impl OwnCookies {
     /// Whether `cookie`, from its name on, is one of ours.
-    fn has(&self, cookie: &[u8]) -> bool {
+    pub(super) fn has(&self, cookie: &[u8]) -> bool {
         // `=__Host-x=y` is a cookie without a name, and comes back as `__Host-x=y`.
         let start = cookie.iter().position(|b| !b" \t=".contains(b)).unwrap_or(cookie.len());
         let cookie = &cookie[start..];
@@ -61,9 +61,7 @@ pub(super) fn of_request(own: &OwnCookies, incoming: &HeaderMap, edits: &mut Hea
 
 /// Leaves out what an upstream sets under our names: it could fix or end the sessions of others.
 pub(super) fn of_response(own: &OwnCookies, upstream: &HeaderMap, edits: &mut HeaderEdits) {
-    let fields = || upstream.get_all(SET_COOKIE).iter();
-    if fields().any(|field| own.has(field.as_bytes())) {
-        edits.remove.push(SET_COOKIE);
-        edits.append.extend(fields().filter(|field| !own.has(field.as_bytes())).map(|field| (SET_COOKIE, field.clone())));
-    }
+    edits.remove.push(SET_COOKIE);
+    let others = upstream.get_all(SET_COOKIE).iter().filter(|field| !own.has(field.as_bytes()));
+    edits.append.extend(others.map(|field| (SET_COOKIE, field.clone())));
 }

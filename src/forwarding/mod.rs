@@ -13,7 +13,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::identity::{Caller, Principal};
@@ -204,15 +204,32 @@ impl Forwarding {
     #[must_use]
     pub fn request_edits(&self, incoming: &HeaderMap, permit: &Permit, facts: &RequestFacts<'_>) -> HeaderEdits {
         let mut edits = HeaderEdits { set: Vec::with_capacity(12), ..HeaderEdits::default() };
-        edits.remove.extend(incoming.keys().filter(|name| self.reserved.covers(name)).cloned());
-        if !keeps_authorization(permit, incoming) {
+        let (mut host, mut has_cookies, mut has_subprotocols, mut has_bearer) = (None, false, false, false);
+        // In one pass: to look a field up is to hash its name. A field with several values comes once for each.
+        for (name, value) in incoming {
+            if *name == HOST {
+                host.get_or_insert(value);
+            } else if *name == AUTHORIZATION {
+                has_bearer |= bearer::is_bearer(value);
+            } else if *name == COOKIE {
+                has_cookies = true;
+            } else if *name == SEC_WEBSOCKET_PROTOCOL {
+                has_subprotocols = true;
+            }
+            if self.reserved.covers(name) && edits.remove.last() != Some(name) {
+                edits.remove.push(name.clone());
+            }
+        }
+        if has_bearer && !permit.route().pass_token {
             edits.remove.push(AUTHORIZATION);
         }
-        if incoming.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        if has_subprotocols {
             handshake::of_request(incoming, permit, &mut edits);
         }
-        cookies::of_request(&self.own_cookies, incoming, &mut edits);
-        self.tell_request(incoming, facts, &mut edits);
+        if has_cookies {
+            cookies::of_request(&self.own_cookies, incoming, &mut edits);
+        }
+        self.tell_request(host, facts, &mut edits);
         if let Some(caller) = permit.caller() {
             self.tell_caller(caller, &mut edits.set);
         }
@@ -223,18 +240,18 @@ impl Forwarding {
     #[must_use]
     pub fn response_edits(&self, status: http::StatusCode, upstream: &HeaderMap) -> HeaderEdits {
         let mut edits = HeaderEdits::default();
-        response::hop_by_hop(status, upstream, &mut edits);
-        response::one_length(upstream, &mut edits);
-        cookies::of_response(&self.own_cookies, upstream, &mut edits);
+        response::edit(status, upstream, &self.own_cookies, &mut edits);
         edits
     }
 
-    fn tell_request(&self, incoming: &HeaderMap, facts: &RequestFacts<'_>, edits: &mut HeaderEdits) {
-        let host = HeaderValue::from_str(facts.host.authority()).expect("a canonical host is visible ASCII");
-        // Over HTTP/2 there may be none yet.
-        if incoming.get(HOST) != Some(&host) {
-            edits.set.push((HOST, host.clone()));
-        }
+    fn tell_request(&self, given_host: Option<&HeaderValue>, facts: &RequestFacts<'_>, edits: &mut HeaderEdits) {
+        let authority = facts.host.authority();
+        let host = given_host.filter(|given| given.as_bytes() == authority.as_bytes()).cloned().unwrap_or_else(|| {
+            // Over HTTP/2 there may be none yet.
+            let canonical = HeaderValue::from_str(authority).expect("a canonical host is visible ASCII");
+            edits.set.push((HOST, canonical.clone()));
+            canonical
+        });
         let scheme = HeaderValue::from_static(match facts.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",

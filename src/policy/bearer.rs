@@ -34,6 +34,15 @@ pub enum BearerError {
 /// # Errors
 /// There is a bearer token that cannot be one.
 pub fn extract(headers: &HeaderMap) -> Result<Option<&str>, BearerError> {
+    find(headers)?.map(check).transpose()
+}
+
+/// The bytes that stand where a bearer token does: [`check`] says whether they are one. For those who know tokens by their
+/// bytes, and need not look at each again.
+///
+/// # Errors
+/// There is more than one such place, or nothing in it.
+pub fn find(headers: &HeaderMap) -> Result<Option<&[u8]>, BearerError> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Ok(None) };
     if fields.next().is_some() {
@@ -42,7 +51,7 @@ pub fn extract(headers: &HeaderMap) -> Result<Option<&str>, BearerError> {
     let Some(rest) = after_scheme(field) else { return Ok(None) };
     match rest {
         [] | [b' '] => Err(BearerError::Empty),
-        [b' ', token @ ..] => check(token).map(Some),
+        [b' ', token @ ..] => Ok(Some(token)),
         _ => Err(BearerError::Malformed),
     }
 }
@@ -61,7 +70,11 @@ fn after_scheme(field: &HeaderValue) -> Option<&[u8]> {
     (ends && scheme.eq_ignore_ascii_case(SCHEME)).then_some(rest)
 }
 
-pub(super) fn check(token: &[u8]) -> Result<&str, BearerError> {
+/// A bearer token.
+///
+/// # Errors
+/// The bytes are none.
+pub fn check(token: &[u8]) -> Result<&str, BearerError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(BearerError::TooLong);
     }

@@ -4,7 +4,7 @@
 //! HTTP/1.1) is not repeated here. What it lets pass or mends on the way is refused, because mending is one
 //! reader's opinion: the upstream may have another.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::host::{Host, HostError};
@@ -72,7 +72,10 @@ pub fn check_framing(method: &Method, version: Version, headers: &HeaderMap) -> 
     if version < Version::HTTP_10 {
         return Err(HeadError::Version);
     }
+    // Counted in passing: to look each of them up would be to hash its name.
+    let mut framing = Framing::default();
     for (name, value) in headers {
+        framing.count(name, value);
         if NEVER_ALIASED.iter().any(|reserved| name.as_str() != *reserved && folds_to(name, reserved)) {
             return Err(HeadError::Alias);
         }
@@ -82,14 +85,41 @@ pub fn check_framing(method: &Method, version: Version, headers: &HeaderMap) -> 
             return Err(HeadError::Whitespace);
         }
     }
-    check_host_count(version, headers)?;
-    check_body_length(version, headers)?;
-    if headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    check_host_count(version, framing.hosts)?;
+    check_body_length(version, &framing)?;
+    if framing.unmet_expectation {
         return Err(HeadError::Expectation);
     }
-    match count(headers, &AUTHORIZATION) {
-        0 | 1 => Ok(()),
-        _ => Err(HeadError::AuthorizationRepeated),
+    if framing.authorizations > 1 { Err(HeadError::AuthorizationRepeated) } else { Ok(()) }
+}
+
+/// The fields of a head that its reading depends on: how many there are, and the first of each.
+#[derive(Default)]
+struct Framing<'a> {
+    hosts: usize,
+    lengths: usize,
+    length: Option<&'a HeaderValue>,
+    codings: usize,
+    coding: Option<&'a HeaderValue>,
+    unmet_expectation: bool,
+    authorizations: usize,
+}
+
+impl<'a> Framing<'a> {
+    fn count(&mut self, name: &HeaderName, value: &'a HeaderValue) {
+        if *name == HOST {
+            self.hosts += 1;
+        } else if *name == AUTHORIZATION {
+            self.authorizations += 1;
+        } else if *name == CONTENT_LENGTH {
+            self.lengths += 1;
+            self.length.get_or_insert(value);
+        } else if *name == TRANSFER_ENCODING {
+            self.codings += 1;
+            self.coding.get_or_insert(value);
+        } else if *name == EXPECT {
+            self.unmet_expectation |= !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        }
     }
 }
 
@@ -122,6 +152,26 @@ pub fn raw_head_has_content_length(raw: &[u8]) -> bool {
     fields.filter_map(|line| line.split(|&b| b == b':').next()).any(|name| name.eq_ignore_ascii_case(b"content-length"))
 }
 
+/// Whether a request has a field that concerns its connection only (RFC 9110 §7.6.1), or one that names such fields.
+#[must_use]
+pub fn has_hop_by_hop(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        matches!(
+            name.as_str(),
+            "connection"
+                | "http2-settings"
+                | "keep-alive"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "proxy-connection"
+                | "te"
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+        )
+    })
+}
+
 /// Whether a server that folds field names (CGI, WSGI, some frameworks) may take `name` for `reserved`: every
 /// byte that is not a letter or digit counts as `-`. `reserved` is lower case.
 #[must_use]
@@ -147,12 +197,8 @@ fn is_implemented(method: &Method) -> bool {
     matches!(method.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS")
 }
 
-fn count(headers: &HeaderMap, name: &HeaderName) -> usize {
-    headers.get_all(name).iter().count()
-}
-
-fn check_host_count(version: Version, headers: &HeaderMap) -> Result<(), HeadError> {
-    match count(headers, &HOST) {
+fn check_host_count(version: Version, hosts: usize) -> Result<(), HeadError> {
+    match hosts {
         // HTTP/2 has `:authority` instead; `host` looks for it.
         0 if version >= Version::HTTP_2 => Ok(()),
         0 => Err(HeadError::HostMissing),
@@ -161,26 +207,23 @@ fn check_host_count(version: Version, headers: &HeaderMap) -> Result<(), HeadErr
     }
 }
 
-fn check_body_length(version: Version, headers: &HeaderMap) -> Result<(), HeadError> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
+fn check_body_length(version: Version, framing: &Framing<'_>) -> Result<(), HeadError> {
+    if let Some(coding) = framing.coding {
         // HTTP/1.0 has no transfer codings (RFC 9112 §6.1), nor has HTTP/2 (RFC 9113 §8.2.2).
         let chunked = version == Version::HTTP_11 && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        return match (chunked && codings.next().is_none(), length) {
+        return match (chunked && framing.codings == 1, framing.length) {
             (false, _) => Err(HeadError::TransferEncoding),
             (true, Some(_)) => Err(HeadError::BothLengths),
             (true, None) => Ok(()),
         };
     }
-    let Some(length) = length else { return Ok(()) };
+    let Some(length) = framing.length else { return Ok(()) };
     let digits = length.as_bytes();
     let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     // A leading zero is octal to some.
     let shortest = digits.len() == 1 || digits.first() != Some(&b'0');
     // 19 digits always fit into 64 bits.
-    if plain && shortest && digits.len() <= 19 && lengths.next().is_none() { Ok(()) } else { Err(HeadError::ContentLength) }
+    if plain && shortest && digits.len() <= 19 && framing.lengths == 1 { Ok(()) } else { Err(HeadError::ContentLength) }
 }
 
 #[cfg(test)]

@@ -161,6 +161,27 @@ fn a_method_outside_the_list_is_not_implemented() {
     }
 }
 
+/// What pingora strips, and what makes it strip more: where none of them is, it is not asked to.
+#[test]
+fn what_ends_here_is_known_by_its_name() {
+    for name in [
+        "Connection",
+        "HTTP2-Settings",
+        "Keep-Alive",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+    ] {
+        assert!(has_hop_by_hop(&headers(&[("host", "a"), (name, ""), ("x-a", "x")])), "{name}");
+    }
+    assert!(!has_hop_by_hop(&headers(&[])));
+    assert!(!has_hop_by_hop(&headers(&[("host", "a"), ("authorization", "x"), ("connections", "x"), ("content-length", "0")])));
+}
+
 #[test]
 fn two_authorization_fields_are_refused() {
     // Case 109.

@@ -1,5 +1,6 @@
 //! Attempts at the upstream: where a request goes, whether it goes again, and what that tells about the server.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pingora::RetryType;
@@ -14,15 +15,19 @@ use super::permitted;
 use super::upstream::{HashBy, Key, Place, Served, Upstream, Wanted};
 use super::websocket;
 use crate::policy::access::Permit;
+use crate::policy::head;
 use crate::policy::route::Timeouts;
 use crate::reason::Reason;
+use crate::telemetry::metrics::UpstreamMetrics;
 
 /// pingora counts attempts, not retries: one request and one retry.
 pub const ATTEMPTS_MAX: usize = 2;
 
-/// What a request holds of its upstream, given back when it ends. Empty for most requests.
-#[derive(Debug, Default)]
+/// What a request holds of its upstream, given back when it ends. For most requests nothing but the upstream itself.
+#[derive(Default)]
 pub(super) struct Held {
+    /// Found with the first attempt.
+    upstream: Option<Arc<Upstream>>,
     /// Its place among the requests that may be there at once.
     connection: Option<Place>,
     /// Its place among those that wait for a connection.
@@ -68,14 +73,20 @@ fn choose(
     timeouts: Option<&Timeouts>,
 ) -> std::result::Result<Box<HttpPeer>, Reason> {
     let permit = ctx.permit().ok_or(Reason::Internal)?;
-    let upstream = upstream(ctx).ok_or(Reason::Internal)?;
+    if held.upstream.is_none() {
+        held.upstream = ctx.snapshot.parts.upstreams.get(&permit.route().upstream).map(Arc::clone);
+    }
+    let upstream = held.upstream.as_deref().ok_or(Reason::Internal)?;
+    let head = session.req_header();
     if held.connection.is_none() {
         held.connection = upstream.enter()?;
     }
     held.pending = upstream.queue()?;
     let failed = held.served.take();
     let wanted = Wanted {
-        websocket: permit.route().websocket && (!upstream.speaks_http2() || wants_upgrade(session)),
+        websocket: permit.route().websocket && (!upstream.speaks_http2() || head.headers.contains_key(http::header::UPGRADE)),
+        // Asking pingora to take nothing out costs it a look-up in the head for each of ten names.
+        strip: head::has_hop_by_hop(&head.headers),
         timeouts,
         key: key(upstream, session, permit, ctx),
         avoid: failed.as_ref().map(|served| &*served.server),
@@ -85,13 +96,15 @@ fn choose(
     Ok(peer)
 }
 
-fn wants_upgrade(session: &Session) -> bool {
-    session.req_header().headers.contains_key(http::header::UPGRADE)
+fn upstream(ctx: &Exchange) -> Option<&Upstream> {
+    ctx.held.upstream.as_deref()
 }
 
-fn upstream(ctx: &Exchange) -> Option<&Upstream> {
-    let permit = ctx.permit()?;
-    ctx.snapshot.parts.upstreams.get(&permit.route().upstream).map(|upstream| &**upstream)
+impl Held {
+    /// What counts the upstream's answers, once it was chosen.
+    pub(super) fn answers(&self) -> Option<&UpstreamMetrics> {
+        self.upstream.as_ref().map(|upstream| upstream.answers())
+    }
 }
 
 /// A connection could not be made. Nothing was sent, so any method may be tried again, at another server if there is one.

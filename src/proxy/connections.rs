@@ -1,8 +1,11 @@
 //! Client connections: each one guarded while a head is read, counted, and kept alive only as long as the
 //! gateway itself stays.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use arc_swap::Cache;
 use async_trait::async_trait;
@@ -11,13 +14,14 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use pingora_timeout::{sleep, timeout};
+use pingora_timeout::sleep;
 
 use super::caps::Caps;
 use super::entrance::Entrances;
 use super::head_guard::HeadGuard;
 use super::streams::{self, Below};
 use super::{Live, Proxy, http2};
+use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
 /// A client's request is on its way for so long at most, with all the waiting of a loaded machine.
@@ -67,6 +71,63 @@ async fn parting(stopping: &mut ShutdownWatch) {
     sleep(PARTING).await;
 }
 
+/// How much longer a connection may wait for a head to begin.
+///
+/// One alarm serves many waits: when it goes off, it is set again for what is left of the wait of then. A timer for each
+/// would cost each request more than all that is decided about it.
+struct Patience {
+    over_at: Instant,
+    alarm: Option<(Instant, Alarm)>,
+}
+
+type Alarm = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+impl Patience {
+    fn until(over_at: Instant) -> Self {
+        Self { over_at, alarm: None }
+    }
+
+    /// Another wait begins.
+    fn renew(&mut self, over_at: Instant) {
+        self.over_at = over_at;
+        // An alarm that would come too late, after a longer wait.
+        self.alarm.take_if(|(at, _)| *at > over_at);
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>, now: impl Fn() -> Instant) -> Poll<()> {
+        let over_at = self.over_at;
+        loop {
+            let alarm = self.alarm.get_or_insert_with(|| {
+                let left = over_at.saturating_duration_since(now());
+                (over_at, Box::pin(sleep(left)))
+            });
+            std::task::ready!(alarm.1.as_mut().poll(cx));
+            if now() >= over_at {
+                return Poll::Ready(());
+            }
+            self.alarm = None;
+        }
+    }
+}
+
+/// Waits for the next head; false if the connection is to be closed instead.
+async fn head_begins(
+    guard: &mut HeadGuard,
+    patience: &mut Patience,
+    mut parting: Pin<&mut impl Future<Output = ()>>,
+    clock: &dyn Clock,
+) -> bool {
+    poll_fn(|cx| {
+        // Asked first: a request that has arrived is served even if the gateway is about to stop.
+        if let Poll::Ready(begins) = guard.poll_head_begins(cx) {
+            return Poll::Ready(begins);
+        }
+        let over = patience.poll_over(cx, || clock.monotonic()).is_ready() || parting.as_mut().poll(cx).is_ready();
+        if over { Poll::Ready(false) } else { Poll::Pending }
+    })
+    .await
+}
+
 #[async_trait]
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
@@ -92,15 +153,12 @@ impl ServerApp for Connections {
         let seat = snapshot.load().parts.streams.seat();
         let (place, settings) = (Arc::clone(seat.slot()), Arc::clone(&snapshot.load().guard));
         let mut guard = Box::new(HeadGuard::new(stream, arrival, place, settings));
-        let (mut patience, mut kept) = (guard.header_timeout(), None);
+        let clock = Arc::clone(&snapshot.load().parts.clock);
+        let (mut patience, mut kept) = (Patience::until(clock.monotonic() + guard.header_timeout()), None);
+        // Once for all requests, like the alarm.
+        let mut parting = pin!(parting(&mut stopping));
         loop {
-            let begins = tokio::select! {
-                biased;
-                // Asked first: a request that has arrived is served even if the gateway is about to stop.
-                begins = timeout(patience, guard.head_begins()) => begins.unwrap_or(false),
-                () = parting(&mut stopping) => false,
-            };
-            if !begins {
+            if !head_begins(&mut guard, &mut patience, parting.as_mut(), &*clock).await {
                 return None;
             }
             let request = self.http.process_new_http(Self::session(guard, kept), shutdown);
@@ -109,11 +167,45 @@ impl ServerApp for Connections {
             (stream, kept) = next.consume();
             let snapshot = snapshot.load();
             guard = HeadGuard::rearm(stream, &snapshot.guard)?;
-            patience = snapshot.parts.timeouts.idle;
+            patience.renew(clock.monotonic() + snapshot.parts.timeouts.idle);
         }
     }
 
     async fn cleanup(&self) {
         self.http.http_cleanup().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn an_alarm_that_was_set_for_an_earlier_wait_ends_no_later_one() {
+        let tick = Duration::from_millis(1);
+        let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().expect("an instant"));
+        let mut patience = Patience::until(clock.monotonic() + tick);
+        let over = |cx: &mut Context<'_>, patience: &mut Patience| patience.poll_over(cx, || clock.monotonic());
+        assert!(poll_fn(|cx| Poll::Ready(over(cx, &mut patience))).await.is_pending());
+        patience.renew(clock.monotonic() + 2 * tick);
+        let first = patience.alarm.as_ref().map(|(at, _)| *at);
+        // It goes off, and another one is set.
+        poll_fn(|cx| {
+            assert!(over(cx, &mut patience).is_pending(), "the clock stands still");
+            if patience.alarm.as_ref().map(|(at, _)| *at) == first { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        clock.advance(2 * tick);
+        poll_fn(|cx| over(cx, &mut patience)).await;
+    }
+
+    #[tokio::test]
+    async fn an_alarm_that_would_come_too_late_is_set_anew() {
+        let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().expect("an instant"));
+        let mut patience = Patience::until(clock.monotonic() + Duration::from_hours(1));
+        assert!(poll_fn(|cx| Poll::Ready(patience.poll_over(cx, || clock.monotonic()))).await.is_pending());
+        patience.renew(clock.monotonic());
+        poll_fn(|cx| patience.poll_over(cx, || clock.monotonic())).await;
     }
 }

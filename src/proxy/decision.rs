@@ -136,7 +136,7 @@ impl Proxy {
         let context = RequestContext {
             client: ctx.client,
             user_agent: header_text(session.req_header(), &header::USER_AGENT),
-            request_id: ctx.id.clone(),
+            request_id: ctx.id.to_string(),
         };
         ctx.stage = Stage::Answered;
         match ctx.snapshot.parts.api.answer(session, ctx, by, context).await {

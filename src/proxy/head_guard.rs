@@ -9,7 +9,6 @@
 mod transparent;
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
@@ -145,16 +144,13 @@ impl HeadGuard {
     /// Waits for the first bytes of a head and keeps them for the parser; false at the end of the connection.
     ///
     /// An idle connection waits here, where it needs no buffer and none of the parser's and the proxy's state.
-    pub(super) async fn head_begins(&mut self) -> bool {
-        let arrived = poll_fn(|cx| {
-            // On the stack: it is gone while the connection waits.
-            let mut bytes = [MaybeUninit::uninit(); EARLY_BYTES];
-            let mut buf = ReadBuf::uninit(&mut bytes);
-            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
-            Poll::Ready(read.map(|()| Bytes::copy_from_slice(buf.filled())))
-        });
-        self.early = arrived.await.unwrap_or_default();
-        !self.early.is_empty()
+    pub(super) fn poll_head_begins(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        // On the stack: it is gone while the connection waits.
+        let mut bytes = [MaybeUninit::uninit(); EARLY_BYTES];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
+        self.early = read.map(|()| Bytes::copy_from_slice(buf.filled())).unwrap_or_default();
+        Poll::Ready(!self.early.is_empty())
     }
 
     fn poll_inner_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -39,10 +39,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::header::{self, HeaderName};
 use ipnet::IpNet;
 use pingora::apps::HttpServerOptions;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;
@@ -81,6 +82,8 @@ use head_guard::HeadGuard;
 use outcome::NO_ADDRESS;
 use snapshot::Snapshot;
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// Times after which a client connection is given up.
 #[derive(Debug, Clone, Copy)]
 pub struct DownstreamTimeouts {
@@ -104,8 +107,8 @@ pub struct ProxyParts {
     pub rates: Arc<RateLimiter>,
     /// The header edits.
     pub forwarding: Arc<Forwarding>,
-    /// Every route's name and its upstream's: their time series are made once.
-    pub route_names: Vec<(Box<str>, Arc<str>)>,
+    /// Every route's name: their time series are made once.
+    pub route_names: Vec<Box<str>>,
     /// Where requests go.
     pub upstreams: Arc<Upstreams>,
     /// What the gateway answers itself.
@@ -162,13 +165,9 @@ impl Proxy {
 }
 
 /// The proof that the request may be forwarded, where to, and by which configuration.
-fn permitted(ctx: &mut Exchange) -> Result<(&Permit, &Destination, &Snapshot)> {
-    if ctx.permit().is_none() || ctx.destination.is_none() {
-        ctx.reason = Some(Reason::Internal);
-    }
-    let ctx: &Exchange = ctx;
+fn permitted(ctx: &Exchange) -> Result<(&Permit, &Destination, &Snapshot)> {
     let proof = ctx.permit().zip(ctx.destination.as_ref());
-    let (permit, destination) = proof.ok_or_else(|| Error::new(Custom("no permit for this request")))?;
+    let (permit, destination) = proof.ok_or_else(|| Error::new(Custom("no permit for this request")).into_in())?;
     Ok((permit, destination, &ctx.snapshot))
 }
 
@@ -180,7 +179,10 @@ fn peer(session: &Session, arrival: Option<&Arrival>) -> Option<IpAddr> {
 
 fn client(session: &Session, arrival: Option<&Arrival>, trusted_proxies: &[IpNet]) -> IpAddr {
     let Some(peer) = peer(session, arrival) else { return NO_ADDRESS };
-    let forwarded_for = session.req_header().headers.get_all("x-forwarded-for").iter();
+    if trusted_proxies.is_empty() {
+        return peer.to_canonical();
+    }
+    let forwarded_for = session.req_header().headers.get_all(X_FORWARDED_FOR).iter();
     client_addr::resolve(peer, forwarded_for, trusted_proxies)
 }
 
@@ -194,6 +196,9 @@ impl ProxyHttp for Proxy {
         let (id, started, in_flight) = (parts.ids.next(), parts.clock.monotonic(), parts.metrics.request_begun());
         Exchange::new(id, started, in_flight, snapshot)
     }
+
+    /// None: pingora's own would compress nothing, and be asked about every head and every piece of a body.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Exchange) -> Result<()> {
         let downstream = session.as_downstream_mut();
@@ -236,16 +241,14 @@ impl ProxyHttp for Proxy {
         if upstream.version == http::Version::HTTP_2 {
             http2_upstream::prepare(session, upstream).await?;
         }
-        let client = ctx.client;
-        let request_id = ctx.id.clone();
-        let arrival = ctx.arrival.clone();
         let (permit, destination, snapshot) = permitted(ctx)?;
+        let arrival = ctx.arrival.as_ref();
         let facts = RequestFacts {
-            client,
+            client: ctx.client,
             host: &destination.host,
-            scheme: arrival.as_ref().map_or(Scheme::Http, |arrival| arrival.scheme()),
-            request_id: &request_id,
-            client_certificate: arrival.as_ref().and_then(|arrival| arrival.certificate()),
+            scheme: arrival.map_or(Scheme::Http, |arrival| arrival.scheme()),
+            request_id: &ctx.id,
+            client_certificate: arrival.and_then(|arrival| arrival.certificate()),
         };
         let outgoing = permit.outgoing();
         let edits = snapshot.parts.forwarding.request_edits(&session.req_header().headers, permit, &facts);

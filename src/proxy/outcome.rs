@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::reason::Reason;
 use crate::telemetry::access_log::{AccessLog, AccessRecord, ClientText, LoggedPath};
 use crate::telemetry::labels::{EarlyRefusal, Outcome};
-use crate::telemetry::metrics::{Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics};
+use crate::telemetry::metrics::{Metrics, NO_ROUTE, RouteMetrics};
 
 /// Shown for a client whose address is not an IP address.
 pub(super) const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -34,19 +34,27 @@ pub(super) fn check_response(response: &ResponseHeader, upgrade_allowed: bool) -
     if response.status.as_u16() > 599 {
         return Err("a status above 599");
     }
+    let (mut codings, mut lengths) = (0, 0);
+    let (mut chunked, mut numeric) = (true, true);
+    // In one pass: to look a field up is to hash its name.
+    for (name, value) in &response.headers {
+        if *name == header::TRANSFER_ENCODING {
+            codings += 1;
+            chunked &= value.as_bytes().eq_ignore_ascii_case(b"chunked");
+        } else if *name == header::CONTENT_LENGTH {
+            lengths += 1;
+            numeric &= value.as_bytes().iter().all(u8::is_ascii_digit);
+        }
+    }
     // The gateway accepts no other coding: it sends no `TE` (RFC 9112 §6.1).
-    let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) || codings.next().is_some() {
+    if codings > 1 || !chunked {
         return Err("a transfer-encoding other than chunked");
     }
-    let mut lengths = response.headers.get_all(header::CONTENT_LENGTH).iter();
-    if let Some(length) = lengths.next() {
-        if lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit) {
-            return Err("more than one content-length");
-        }
-        if response.status == StatusCode::NO_CONTENT || response.status.is_informational() {
-            return Err("a content-length where none may be (RFC 9110 §8.6)");
-        }
+    if lengths > 1 || !numeric {
+        return Err("more than one content-length");
+    }
+    if lengths == 1 && (response.status == StatusCode::NO_CONTENT || response.status.is_informational()) {
+        return Err("a content-length where none may be (RFC 9110 §8.6)");
     }
     Ok(())
 }
@@ -108,32 +116,20 @@ pub(super) struct Recorder {
     access_log: Option<AccessLog>,
     clock: Arc<dyn Clock>,
     routes: HashMap<Box<str>, RouteMetrics>,
-    upstreams: HashMap<Arc<str>, UpstreamMetrics>,
     no_route: RouteMetrics,
 }
 
 impl Recorder {
-    /// A recorder whose time series for these routes and upstreams are resolved once, here.
+    /// A recorder whose time series for these routes are resolved once, here.
     pub(super) fn new<'a>(
         metrics: Arc<Metrics>,
         access_log: Option<AccessLog>,
         clock: Arc<dyn Clock>,
-        routes: impl Iterator<Item = (&'a str, &'a Arc<str>)>,
+        routes: impl Iterator<Item = &'a str>,
     ) -> Self {
-        let mut recorder = Self {
-            no_route: metrics.route(NO_ROUTE),
-            routes: HashMap::new(),
-            upstreams: HashMap::new(),
-            metrics,
-            access_log,
-            clock,
-        };
-        for (route, upstream) in routes {
+        let mut recorder = Self { no_route: metrics.route(NO_ROUTE), routes: HashMap::new(), metrics, access_log, clock };
+        for route in routes {
             recorder.routes.insert(route.into(), recorder.metrics.route(route));
-            // A route that redirects has none.
-            if !upstream.is_empty() {
-                recorder.upstreams.insert(Arc::clone(upstream), recorder.metrics.upstream(upstream));
-            }
         }
         recorder
     }
@@ -154,10 +150,8 @@ impl Recorder {
         if let Some(reason) = ctx.reason {
             self.metrics.denied(reason);
         }
-        if let (Some(waited), Some(route)) = (ctx.upstream_waited, route)
-            && let Some(upstream) = self.upstreams.get(&route.upstream)
-        {
-            upstream.answered(waited);
+        if let Some((waited, answers)) = ctx.upstream_waited.zip(ctx.held.answers()) {
+            answers.answered(waited);
         }
         let Some(access_log) = &self.access_log else { return };
         let head = session.req_header();

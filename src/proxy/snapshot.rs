@@ -16,7 +16,7 @@ use super::{ProxyParts, Upstreams, denial};
 /// One configuration at work.
 pub(super) struct Snapshot {
     pub(super) parts: ProxyParts,
-    /// With the time series of these routes and upstreams.
+    /// With the time series of these routes.
     pub(super) recorder: Arc<Recorder>,
     /// For heads that are not requests yet.
     pub(super) guard: Arc<GuardSettings>,
@@ -86,7 +86,7 @@ impl Live {
 
 impl Snapshot {
     fn new(parts: ProxyParts) -> Self {
-        let routes = parts.route_names.iter().map(|(route, upstream)| (&**route, upstream));
+        let routes = parts.route_names.iter().map(|route| &**route);
         let (metrics, clock) = (Arc::clone(&parts.metrics), Arc::clone(&parts.clock));
         let recorder = Arc::new(Recorder::new(metrics, parts.access_log.clone(), clock, routes));
         let guard = GuardSettings {

@@ -94,17 +94,17 @@ impl ForeignReader {
                 let (caller, edition) = verified.map_err(AuthenticateError::Token)?;
                 let caller = Arc::new(caller);
                 let verified = Verified { caller: Arc::clone(&caller), issuer: place, edition };
-                self.verified.insert(TokenText(token.into()), verified);
+                self.verified.insert(TokenText(token.as_bytes().into()), verified);
                 Ok(Reading::Caller(caller))
             }
         }
     }
 
     fn remembered(&self, token: &str, now: Timestamp) -> Result<Option<Arc<Caller>>, AuthenticateError> {
-        let Some(Verified { caller, issuer, edition }) = self.verified.get(&TokenRef(token)) else { return Ok(None) };
+        let Some(Verified { caller, issuer, edition }) = self.verified.get(&TokenRef(token.as_bytes())) else { return Ok(None) };
         let Some(issuer) = self.issuers.at(issuer) else { return Ok(None) };
         if issuer.edition(now).map_err(AuthenticateError::Issuer)? != edition {
-            self.verified.remove(&TokenRef(token));
+            self.verified.remove(&TokenRef(token.as_bytes()));
             return Ok(None);
         }
         if issuer.policy().expired(caller.token.expires_at, now) {

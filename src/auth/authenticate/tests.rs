@@ -102,6 +102,29 @@ async fn without_a_cache_every_request_is_verified() {
 }
 
 #[tokio::test]
+async fn only_a_verified_token_is_recalled_and_only_under_the_same_keys() {
+    let world = world(100);
+    let recall = |token: &str| world.authenticator.recall(token.as_bytes());
+    assert_eq!(recall(&world.token), Ok(None), "nobody has verified it");
+    let caller = world.authenticator.authenticate(&world.token).await.expect("live");
+    assert_eq!(recall(&world.token), Ok(Some(Arc::clone(&caller))));
+    assert_eq!(recall(&world.token[1..]), Ok(None), "with the same end");
+    assert_eq!(world.revocations.asked(), 1, "whether it was revoked is another question");
+    world.ring.store(Arc::new(ring()));
+    assert_eq!(recall(&world.token), Ok(None), "the key is gone");
+}
+
+#[tokio::test]
+async fn a_recalled_token_expires_like_any_other() {
+    let world = world(100);
+    assert!(world.authenticator.authenticate(&world.token).await.is_ok());
+    world.clock.advance(LIFE + SKEW - Duration::from_secs(1));
+    assert!(world.authenticator.recall(world.token.as_bytes()).is_ok_and(|caller| caller.is_some()));
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(world.authenticator.recall(world.token.as_bytes()), Err(AuthenticateError::Token(TokenError::Expired)));
+}
+
+#[tokio::test]
 async fn a_remembered_token_is_refused_from_its_revocation_on() {
     let world = world(100);
     assert!(world.authenticator.authenticate(&world.token).await.is_ok());

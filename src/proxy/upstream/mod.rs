@@ -40,7 +40,7 @@ use crate::clock::Clock;
 use crate::policy::route::Timeouts;
 use crate::reason::Reason;
 use crate::telemetry::labels::{BreakerLimit, Retry, ServerState};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
 use crate::telemetry::upstreams::ServerMetrics;
 use ejection::Ejections;
 use fleet::Fleet;
@@ -64,6 +64,7 @@ pub(super) struct Upstream {
     retries: RetryBudget,
     checks: Checks,
     metrics: ServerMetrics,
+    answers: UpstreamMetrics,
 }
 
 /// Every upstream, by name.
@@ -77,6 +78,8 @@ pub struct Upstreams {
 pub(super) struct Wanted<'a> {
     /// Whether it may become a WebSocket. Over HTTP/2 there are none: it goes over HTTP/1.1.
     pub(super) websocket: bool,
+    /// Whether there is anything in its head that ends here (RFC 9110 §7.6.1).
+    pub(super) strip: bool,
     pub(super) timeouts: Option<&'a Timeouts>,
     pub(super) key: Key<'a>,
     /// The server that failed this request already.
@@ -87,10 +90,7 @@ impl Upstreams {
     /// Upstreams whose names are not resolved yet: see [`Self::resolve_all`].
     #[must_use]
     pub fn new(settings: Vec<UpstreamSettings>, resolver: Arc<dyn Resolve>, clock: Arc<dyn Clock>, metrics: &Metrics) -> Self {
-        let upstream = |settings: UpstreamSettings| {
-            let metrics = metrics.servers(&settings.name);
-            (Arc::clone(&settings.name), Arc::new(Upstream::new(settings, metrics)))
-        };
+        let upstream = |settings: UpstreamSettings| (Arc::clone(&settings.name), Arc::new(Upstream::new(settings, metrics)));
         Self { by_name: settings.into_iter().map(upstream).collect(), resolver, clock }
     }
 
@@ -104,7 +104,7 @@ impl Upstreams {
             let upstream = match same {
                 Some(upstream) => Arc::clone(upstream),
                 None => {
-                    let upstream = Upstream::new(settings, metrics.servers(&name));
+                    let upstream = Upstream::new(settings, metrics);
                     upstream.resolve(&*self.resolver).await;
                     Arc::new(upstream)
                 }
@@ -132,7 +132,7 @@ impl Upstreams {
 }
 
 impl Upstream {
-    fn new(settings: UpstreamSettings, metrics: ServerMetrics) -> Self {
+    fn new(settings: UpstreamSettings, metrics: &Metrics) -> Self {
         let tls = PeerTls::new(&settings.tls);
         Self {
             fleet: ArcSwap::default(),
@@ -144,7 +144,8 @@ impl Upstream {
             retries: RetryBudget::new(settings.retry_share),
             checks: Checks::new(&settings, &tls),
             tls,
-            metrics,
+            metrics: metrics.servers(&settings.name),
+            answers: metrics.upstream(&settings.name),
             settings,
         }
     }
@@ -185,7 +186,12 @@ impl Upstream {
         let none = if fleet.servers.is_empty() { Reason::UpstreamUnreachable } else { Reason::UpstreamUnhealthy };
         let server = fleet.choose(turn, wanted.key, troubled, wanted.avoid).ok_or(none)?;
         let served = (fleet.servers.len() > 1).then(|| Served::by(server));
-        Ok((server.peer(wanted.websocket, wanted.timeouts), served))
+        Ok((server.peer(wanted), served))
+    }
+
+    /// What counts its answers.
+    pub(super) fn answers(&self) -> &UpstreamMetrics {
+        &self.answers
     }
 
     /// Whether its servers may be spoken to over HTTP/2.

@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
-use super::protocol;
 use super::settings::{ServerSettings, UpstreamSettings};
 use super::tls::PeerTls;
-use crate::policy::route::Timeouts;
+use super::{Wanted, protocol};
 
 /// One address of an upstream. It lives as long as its name leads to it, however often that is resolved.
 #[derive(Debug)]
@@ -67,10 +66,13 @@ impl Server {
     }
 
     /// What pingora is to connect to.
-    pub(super) fn peer(&self, websocket: bool, timeouts: Option<&Timeouts>) -> Box<HttpPeer> {
-        let mut peer = Box::new(if websocket { self.websocket.clone() } else { self.plain.clone() });
-        if let Some(timeouts) = timeouts {
-            let options = &mut peer.options;
+    pub(super) fn peer(&self, wanted: &Wanted<'_>) -> Box<HttpPeer> {
+        let mut peer = Box::new(if wanted.websocket { self.websocket.clone() } else { self.plain.clone() });
+        let options = &mut peer.options;
+        if !wanted.strip {
+            options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+        }
+        if let Some(timeouts) = wanted.timeouts {
             if timeouts.connect.is_some() {
                 (options.connection_timeout, options.total_connection_timeout) = (timeouts.connect, timeouts.connect);
             }

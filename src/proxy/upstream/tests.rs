@@ -57,8 +57,7 @@ impl Names {
 }
 
 async fn upstream(settings: UpstreamSettings) -> Upstream {
-    let metrics = Metrics::new().servers("app");
-    let upstream = Upstream::new(settings, metrics);
+    let upstream = Upstream::new(settings, &Metrics::new());
     upstream.resolve(&Names::default()).await;
     upstream
 }
@@ -66,7 +65,7 @@ async fn upstream(settings: UpstreamSettings) -> Upstream {
 const KEY: Key<'_> = Key::Client(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 fn choose<'a>(upstream: &Upstream, key: Key<'a>, avoid: Option<&'a Server>) -> Option<(String, Option<Served>)> {
-    let wanted = Wanted { websocket: false, timeouts: None, key, avoid };
+    let wanted = Wanted { websocket: false, strip: true, timeouts: None, key, avoid };
     let (peer, served) = upstream.choose(&wanted).ok()?;
     let address = peer._address.to_string();
     Some((address.trim_end_matches(":80").to_owned(), served))
@@ -119,7 +118,7 @@ async fn turns_follow_the_weights_exactly() {
 #[tokio::test]
 async fn an_upstream_without_addresses_has_no_peer() {
     let upstream = upstream(settings(&["app.internal"])).await;
-    let wanted = Wanted { websocket: false, timeouts: None, key: KEY, avoid: None };
+    let wanted = Wanted { websocket: false, strip: true, timeouts: None, key: KEY, avoid: None };
     assert_eq!(upstream.choose(&wanted).map(drop), Err(Reason::UpstreamUnreachable));
 }
 
@@ -127,7 +126,7 @@ async fn an_upstream_without_addresses_has_no_peer() {
 async fn upgrades_are_denied_unless_the_route_allows_them() {
     let upstream = upstream(settings(&["10.0.0.1"])).await;
     let policy = |websocket| {
-        let wanted = Wanted { websocket, timeouts: None, key: KEY, avoid: None };
+        let wanted = Wanted { websocket, strip: true, timeouts: None, key: KEY, avoid: None };
         upstream.choose(&wanted).expect("an address").0.options.http_upstream_request_policy
     };
     assert_eq!(policy(false), HttpUpstreamRequestPolicy::deny_upgrades());
@@ -135,10 +134,20 @@ async fn upgrades_are_denied_unless_the_route_allows_them() {
 }
 
 #[tokio::test]
+async fn nothing_is_looked_for_in_a_head_that_has_nothing_to_take_out() {
+    let upstream = upstream(settings(&["10.0.0.1"])).await;
+    for websocket in [false, true] {
+        let wanted = Wanted { websocket, strip: false, timeouts: None, key: KEY, avoid: None };
+        let (peer, _) = upstream.choose(&wanted).expect("an address");
+        assert_eq!(peer.options.http_upstream_request_policy, HttpUpstreamRequestPolicy::preserve());
+    }
+}
+
+#[tokio::test]
 async fn the_times_of_a_route_count_before_those_of_its_upstream() {
     let upstream = upstream(settings(&["10.0.0.1"])).await;
     let times = |timeouts: Timeouts| {
-        let wanted = Wanted { websocket: false, timeouts: Some(&timeouts), key: KEY, avoid: None };
+        let wanted = Wanted { websocket: false, strip: true, timeouts: Some(&timeouts), key: KEY, avoid: None };
         let options = upstream.choose(&wanted).expect("an address").0.options;
         (options.total_connection_timeout, options.read_timeout)
     };
@@ -285,7 +294,7 @@ async fn checks_in_a_row_take_a_server_out_and_bring_it_back() {
         assert_eq!(only.is_out(), out, "after check {step}");
     }
     (0..3).for_each(|_| check(false));
-    let wanted = Wanted { websocket: false, timeouts: None, key: KEY, avoid: None };
+    let wanted = Wanted { websocket: false, strip: true, timeouts: None, key: KEY, avoid: None };
     assert_eq!(upstream.choose(&wanted).map(drop), Err(Reason::UpstreamUnhealthy), "not even the last one is tried");
 }
 
@@ -293,7 +302,7 @@ async fn checks_in_a_row_take_a_server_out_and_bring_it_back() {
 #[tokio::test]
 async fn every_address_of_a_name_is_used_and_the_last_good_ones_are_kept() {
     let names = Names::default();
-    let upstream = Upstream::new(settings(&["a.internal", "10.0.0.9", "b.internal"]), Metrics::new().servers("app"));
+    let upstream = Upstream::new(settings(&["a.internal", "10.0.0.9", "b.internal"]), &Metrics::new());
     let all = || {
         let fleet = upstream.fleet.load();
         fleet.servers.iter().map(|server| server.address.ip().to_string()).collect::<Vec<_>>()

@@ -8,7 +8,7 @@
 //! refused, and the caller has to stop believing the set.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -235,20 +235,26 @@ impl MirrorSet {
     }
 
     fn of_token(&self, id: &str) -> u64 {
-        self.fingerprint((0_u8, id))
+        self.fingerprint(0, &[id.as_bytes()])
     }
 
     fn of_session(&self, id: &[u8; 16]) -> u64 {
-        self.fingerprint((1_u8, id))
+        self.fingerprint(1, &[id])
     }
 
     fn of_principal(&self, issuer: &str, subject: &str) -> u64 {
-        self.fingerprint((2_u8, issuer, subject))
+        // What comes first ends where the length says.
+        self.fingerprint(2, &[&issuer.len().to_ne_bytes(), issuer.as_bytes(), subject.as_bytes()])
     }
 
-    fn fingerprint(&self, what: impl std::hash::Hash) -> u64 {
+    /// The bytes themselves rather than values of their types, which would hash lengths that are known and ends that need no
+    /// mark: every request has two of these.
+    fn fingerprint(&self, kind: u8, bytes: &[&[u8]]) -> u64 {
+        let mut hasher = self.key.build_hasher();
+        bytes.iter().for_each(|bytes| hasher.write(bytes));
+        hasher.write(&[kind]);
         // Zero is an empty slot.
-        self.key.hash_one(what).max(1)
+        hasher.finish().max(1)
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use redis::Cmd;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
@@ -120,12 +121,12 @@ async fn fetch(asks: &[Ask], state: &watch::Receiver<State>, shared: &Shared) ->
     }
     // Read before the command is sent: an epoch that a rebuild declares meanwhile is not compared with an older answer.
     let expected = shared.epoch.borrow().clone();
-    let mut command = redis::cmd("MGET");
-    command.arg(&shared.epoch_key);
-    for ask in asks {
-        for key in ask.keys.in_order() {
-            command.arg(key);
-        }
+    let keys = asks.iter().flat_map(|ask| ask.keys.in_order());
+    let bytes = keys.clone().map(str::len).sum::<usize>();
+    let mut command = Cmd::with_capacity(2 + asks.len() * KEYS_PER_TOKEN, "MGET".len() + shared.epoch_key.len() + bytes);
+    command.arg("MGET").arg(&shared.epoch_key);
+    for key in keys {
+        command.arg(key);
     }
     let values: Vec<Option<Vec<u8>>> = link.run(&command).await?;
     shared.watch.metrics.redis_answered(shared.watch.clock.monotonic().saturating_duration_since(asked));
