@@ -35,8 +35,10 @@ const SESSIONS_AT_ONCE: usize = 4;
 const SESSION_DEADLINE: Duration = Duration::from_secs(2);
 /// When a database that did not answer is asked again about a session.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// Between two comparisons with all places, as a multiple of what one takes: a tenth of a core at most.
+/// Between two comparisons with all places, as a multiple of what one takes: a tenth of a core.
 const PAUSE: u32 = 9;
+/// The longest pause. On a machine that has too much to do, a comparison takes as long as it is kept from running.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Whom the watch asks.
 pub struct StreamWatch {
@@ -71,7 +73,7 @@ impl StreamWatch {
             self.streams.cut();
             let took = self.streams.clock.monotonic().saturating_duration_since(began);
             // What is told meanwhile is compared at once: a thousand logouts a second are a few comparisons.
-            tokio::time::sleep(took * PAUSE).await;
+            tokio::time::sleep((took * PAUSE).min(PAUSE_MAX)).await;
         }
     }
 
