@@ -1,7 +1,7 @@
 # `make help` says what there is. Nothing but Rust has to be installed: what is missing comes from apt.
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint bench bench-instructions bench-allocations bench-memory
+.PHONY: help run test soak lint bench bench-instructions bench-allocations bench-memory bench-revocation bench-streams
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 # Debian keeps PostgreSQL's server, and servers in general, where users do not look.
@@ -95,3 +95,11 @@ bench-allocations: ## allocations per request, counted by callgrind; fails above
 bench-memory: ## bytes per record in the mirror of the revoked set, for one and ten million records
 	$(call need,$(to_build))
 	cargo run --release --locked --example mirror_memory
+
+bench-revocation: ## how soon another replica refuses what was revoked, and a million revocations loaded by a mirror
+	$(call need,$(to_build) python3:python3 redis-server:redis-server postgres:postgresql)
+	python3 benches/gateway/revocation.py
+
+bench-streams: ## how long ten thousand live streams on three replicas outlive their sessions
+	$(call need,$(to_build) python3:python3 redis-server:redis-server postgres:postgresql)
+	python3 benches/gateway/streams.py

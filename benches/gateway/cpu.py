@@ -35,9 +35,18 @@ def seconds(pid):
 
 def rss_kib(pid):
     """Resident memory in KiB."""
+    return _status_kib(pid, "VmRSS:")
+
+
+def peak_kib(pid):
+    """The most that was ever resident, in KiB."""
+    return _status_kib(pid, "VmHWM:")
+
+
+def _status_kib(pid, field):
     with open(f"/proc/{pid}/status") as status:
         for line in status:
-            if line.startswith("VmRSS:"):
+            if line.startswith(field):
                 return int(line.split()[1])
     raise ValueError(f"process {pid} has no memory")
 

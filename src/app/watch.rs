@@ -31,11 +31,13 @@ const KEEP_ASSERTIONS: Duration = Duration::from_secs(60);
 /// Starts every background task; each ends when `until` is cancelled.
 pub(super) fn start(services: &Services, config: &Config, live: &Live, until: &CancellationToken) {
     tokio::spawn(Arc::clone(&services.revocations).maintain(until.clone()));
+    let authenticator = Arc::clone(&services.authenticator);
     let ending = StreamWatch {
         streams: Arc::clone(&services.streams),
         revocations: Arc::clone(&services.revocations),
         sessions: Arc::clone(&services.sessions),
         skew: config.auth.clock_skew,
+        foreign: Box::new(move || authenticator.foreign_policies()),
     };
     tokio::spawn(until.clone().run_until_cancelled_owned(ending.run()));
     let live = live.clone();

@@ -116,7 +116,7 @@ impl Proxy {
         ctx.destination = Some(destination);
         match verdict {
             Ok(Verdict::Permitted(permit)) => {
-                if let Err(denied) = streams::bind(ctx, &permit, since) {
+                if let Err(denied) = streams::bind(session.req_header(), ctx, &permit, since) {
                     return self.deny(session, ctx, &denied).await;
                 }
                 ctx.method = session.req_header().method.clone();

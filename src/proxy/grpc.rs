@@ -79,6 +79,20 @@ fn tell(reason: Reason, decision_id: &str, fields: &mut HeaderMap) {
     fields.insert(GRPC_MESSAGE, HeaderValue::try_from(message).expect("percent-encoded text is visible ASCII and spaces"));
 }
 
+/// The end of an answer that has begun and must not go on.
+pub(super) fn trailers(reason: Reason, decision_id: &str) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    tell(reason, decision_id, &mut trailers);
+    trailers
+}
+
+/// An answer that is its end.
+pub(super) fn trailers_only(reason: Reason, decision_id: &str) -> HeaderMap {
+    let mut fields = trailers(reason, decision_id);
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    fields
+}
+
 /// Ends an answer of gRPC that has begun and cannot go on, with trailers that say so. Nothing is said where the answer is
 /// complete already, or is none of gRPC.
 pub(super) async fn break_off(session: &mut Session, reason: Reason, decision_id: &str) {
@@ -87,10 +101,8 @@ pub(super) async fn break_off(session: &mut Session, reason: Reason, decision_id
         return;
     }
     let Some(session) = session.as_downstream_mut().as_custom_mut() else { return };
-    let mut trailers = HeaderMap::new();
-    tell(reason, decision_id, &mut trailers);
     // The client may have gone meanwhile; then there is nobody to tell.
-    drop(session.write_trailers(trailers).await);
+    drop(session.write_trailers(trailers(reason, decision_id)).await);
 }
 
 /// The code for a reason. Where gRPC's http-grpc-status-mapping.md has the HTTP status, the code is the one that a client

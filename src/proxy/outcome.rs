@@ -205,7 +205,8 @@ impl Recorder {
             method: ClientText::of(ctx.method.as_str()),
             host: ClientText::of(destination.host.authority()),
             path: LoggedPath::of(destination.target.path().as_str()),
-            status: ctx.status,
+            // A call without an answer was told why, as if it had been refused.
+            status: if ctx.status == 0 { ctx.reason.map_or(0, |reason| reason.status().as_u16()) } else { ctx.status },
             route: route.map(|route| &*route.name),
             upstream: ctx.upstream_started.and(route).map(|route| &*route.upstream),
             outcome: Outcome::CutOff,

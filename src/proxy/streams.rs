@@ -3,8 +3,8 @@
 //!
 //! How it is cut off depends on what is below. A connection of HTTP/1 is cut by `head_guard`, which can still say goodbye in a
 //! WebSocket, and pingora then ends the request as if its client had gone: one line in the log, as always. Where nothing is
-//! below that could (a stream of HTTP/2), and where pingora does not look, the request is dropped: its stream is reset, its
-//! upstream's connection closed, and the line is written here.
+//! below that could (a stream of HTTP/2), and where pingora does not look, the request is dropped: its stream is reset, or
+//! ended by trailers if it is a call of gRPC, its upstream's connection closed, and the line is written here.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -13,15 +13,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::*;
 use pingora_timeout::sleep;
 
 use super::context::Exchange;
+use super::{grpc, http2};
 use crate::admission::Denied;
 use crate::policy::access::Permit;
 use crate::reason::Reason;
-use crate::revocation::streams::Slot;
+use crate::revocation::streams::{Kind, Slot};
 use crate::telemetry::labels::{Label, StreamEnd};
 
 /// How long a guarded connection has to end by itself: a close frame, and what the client still says to it.
@@ -33,16 +34,16 @@ tokio::task_local! {
 }
 
 /// Who cuts a request off first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Below {
+#[derive(Clone, Copy)]
+pub(super) enum Below<'a> {
     /// The connection, which has this place, too.
     Guarded,
-    /// Nobody: a stream of HTTP/2 shares a connection that has to live on.
-    Bare,
+    /// Nobody: a stream of HTTP/2 shares a connection that has to live on. Told why, before the request is dropped.
+    Bare(&'a (dyn Fn(Reason) + Sync)),
 }
 
 /// Serves a request in its place. None if it was cut off and did not end by itself.
-pub(super) async fn serve<F: Future>(place: &Arc<Slot>, below: Below, request: F) -> Option<F::Output> {
+pub(super) async fn serve<F: Future>(place: &Arc<Slot>, below: Below<'_>, request: F) -> Option<F::Output> {
     let mut request = pin!(PLACE.scope(Arc::clone(place), request));
     let mut parting = None;
     poll_fn(|cx| {
@@ -52,7 +53,13 @@ pub(super) async fn serve<F: Future>(place: &Arc<Slot>, below: Below, request: F
         if !place.watch(cx.waker()) {
             return Poll::Pending;
         }
-        if below == Below::Bare { Poll::Ready(None) } else { part(&mut parting, cx).map(|()| None) }
+        match (below, place.cut_off()) {
+            (Below::Bare(tell), why) => {
+                why.map(reason).into_iter().for_each(tell);
+                Poll::Ready(None)
+            }
+            (Below::Guarded, _) => part(&mut parting, cx).map(|()| None),
+        }
     })
     .await
 }
@@ -71,10 +78,14 @@ fn part(parting: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>, cx: &mut
 ///
 /// # Errors
 /// It was revoked meanwhile.
-pub(super) fn bind(ctx: &mut Exchange, permit: &Permit, since: u64) -> std::result::Result<(), Denied> {
+pub(super) fn bind(head: &RequestHeader, ctx: &mut Exchange, permit: &Permit, since: u64) -> std::result::Result<(), Denied> {
     let Some(caller) = permit.caller() else { return Ok(()) };
     let Ok(place) = PLACE.try_with(Arc::clone) else { return Ok(()) };
-    let bound = ctx.snapshot.parts.streams.bind(&place, caller, ctx.started, since);
+    let kind = if grpc::is_request(head) { Kind::Call } else { Kind::Request };
+    if kind == Kind::Call {
+        http2::says_why(head, &ctx.id);
+    }
+    let bound = ctx.snapshot.parts.streams.bind(&place, caller, (ctx.started, kind), since);
     ctx.bound = Some(bound.map_err(Denied::revoked)?);
     Ok(())
 }

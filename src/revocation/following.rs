@@ -22,8 +22,8 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 const PROOFS_PER_BOUND: u32 = 5;
 /// How often it is proved without a mirror, which nobody waits for.
 const PROOF_EVERY: Duration = Duration::from_millis(500);
-/// Records per page of SQL.
-const PAGE: u32 = 5000;
+/// Records per page of SQL. Rows take much more room than records, and all of a page at once.
+const PAGE: u32 = 2000;
 /// How often what has expired is dropped, and how the mirror is is shown.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 

@@ -1,6 +1,9 @@
 //! Live streams die with the session: WebSockets, events and downloads end when what admitted them does, on every replica,
 //! and nothing else does.
 
+mod http2;
+mod unread;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,13 +82,13 @@ fn contains(bytes: &[u8], what: &[u8]) -> bool {
 }
 
 /// Waits for the gateway's goodbye, which must come soon.
-async fn is_closed(socket: &mut Socket, why: &str) {
+pub(crate) async fn is_closed(socket: &mut Socket, why: &str) {
     let since = Instant::now();
     says_goodbye(socket, why).await;
     assert!(since.elapsed() < SOON, "it took {:?}", since.elapsed());
 }
 
-async fn says_goodbye(socket: &mut Socket, why: &str) {
+pub(crate) async fn says_goodbye(socket: &mut Socket, why: &str) {
     let last = in_time("a goodbye", socket.next()).await;
     let Some(Ok(Message::Close(Some(close)))) = last else { panic!("no close frame with a code: {last:?}") };
     assert_eq!((u16::from(close.code), close.reason.as_str()), (4401, why));
@@ -93,7 +96,7 @@ async fn says_goodbye(socket: &mut Socket, why: &str) {
     assert!(!matches!(after, Some(Ok(_))), "{after:?} after the end");
 }
 
-async fn is_open(socket: &mut Socket) {
+pub(crate) async fn is_open(socket: &mut Socket) {
     socket.send(Message::text("still there?")).await.expect("the connection is open");
     assert_eq!(next(socket).await, Message::text("still there?"));
 }

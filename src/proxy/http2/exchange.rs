@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Context;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::Sleep;
 use super::head::TooManyFields;
 use super::ward::Ward;
 use crate::proxy::arrival::Arrival;
+use crate::reason::Reason;
 
 /// One request; it is open until this is dropped.
 pub(super) struct Exchange {
@@ -21,12 +22,23 @@ pub(super) struct Exchange {
     timed: AtomicBool,
     /// The end of the time that the exchange has.
     overdue: Mutex<Option<Pin<Box<Sleep>>>>,
+    /// By which id its client can ask about it, if it is a call of gRPC: those are told why they end.
+    call: OnceLock<Box<str>>,
+    /// Why it was cut off, if it was.
+    cut_off: OnceLock<Reason>,
 }
 
 impl Exchange {
     pub(super) fn begin(ward: Arc<Ward>, too_many: Option<TooManyFields>) -> Self {
         ward.request_begun();
-        Self { ward, too_many, timed: AtomicBool::new(false), overdue: Mutex::default() }
+        Self {
+            ward,
+            too_many,
+            timed: AtomicBool::new(false),
+            overdue: Mutex::default(),
+            call: OnceLock::new(),
+            cut_off: OnceLock::new(),
+        }
     }
 
     /// Whether its time is over; wakes the task when it is.
@@ -41,6 +53,17 @@ impl Exchange {
             self.timed.store(false, Ordering::Relaxed);
         }
         over
+    }
+
+    /// The request is about to be dropped, because what admitted it is over.
+    pub(super) fn cut_off(&self, why: Reason) {
+        // The first reason counts.
+        self.cut_off.get_or_init(|| why);
+    }
+
+    /// What the client is to be told of its end, which nobody else tells: why, and the id of the request.
+    pub(super) fn last_words(&self) -> Option<(Reason, &str)> {
+        Some((*self.cut_off.get()?, self.call.get()?))
     }
 }
 
@@ -70,6 +93,13 @@ pub(in crate::proxy) fn give_up_after(head: &RequestHeader, remaining: Option<Du
     exchange.timed.store(remaining.is_some(), Ordering::Relaxed);
     *exchange.overdue.lock().expect("no holder of the time panics") =
         remaining.map(|remaining| Box::pin(tokio::time::sleep(remaining)));
+}
+
+/// If this request is cut off, its client is told why, and this id: it is a call of gRPC.
+pub(in crate::proxy) fn says_why(head: &RequestHeader, id: &str) {
+    if let Some(exchange) = exchange(head) {
+        drop(exchange.call.set(id.into()));
+    }
 }
 
 /// A request was refused as one that no client makes that keeps to the rules.

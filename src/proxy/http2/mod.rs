@@ -31,7 +31,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora_timeout::{sleep, timeout};
 
-pub(super) use exchange::{arrival, breaks_protocol, give_up_after, is_curtailed};
+pub(super) use exchange::{arrival, breaks_protocol, give_up_after, is_curtailed, says_why};
 
 use self::exchange::Exchange;
 use self::session::Session;
@@ -250,11 +250,11 @@ fn begin(
     let too_many = head::give_one_reading(&mut head, service.snapshot.load().parts.limits.header_count_max).err();
     let exchange = Arc::new(Exchange::begin(Arc::clone(ward), too_many));
     head.extensions.insert(Arc::clone(&exchange));
-    let session = Session::new(head.into(), body, respond, Arc::clone(digest), exchange);
+    let session = Session::new(head.into(), body, respond, Arc::clone(digest), Arc::clone(&exchange));
     let (http, shutdown) = (Arc::clone(service.http), service.shutdown.clone());
     let seat = service.snapshot.load().parts.streams.seat();
     tokio::spawn(async move {
         let request = http.process_new_http(ServerSession::new_custom(Box::new(session)), &shutdown);
-        streams::serve(seat.slot(), Below::Bare, request).await;
+        streams::serve(seat.slot(), Below::Bare(&|reason| exchange.cut_off(reason)), request).await;
     });
 }

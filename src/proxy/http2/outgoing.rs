@@ -15,6 +15,8 @@ use pingora_timeout::timeout;
 
 use super::exchange::Exchange;
 use super::session::broken;
+use crate::proxy::grpc;
+use crate::reason::Reason;
 
 /// Fields that concern one connection of HTTP/1.1 and are malformed in HTTP/2 (RFC 9113 §8.2.2).
 const CONNECTION_FIELDS: [header::HeaderName; 5] = [
@@ -132,6 +134,25 @@ impl Outgoing {
             self.ended = true;
         }
         Ok(())
+    }
+
+    /// Ends the answer of a call of gRPC that must not go on, or that never began, with a status that says why. What is neither is
+    /// left to be reset.
+    pub(super) fn break_off(&mut self, reason: Reason, decision_id: &str) {
+        let ended = match (&mut self.sending, &self.written) {
+            _ if self.ended => return,
+            (Some(sending), Some(head)) if grpc::has_its_type(&head.headers) => {
+                sending.send_trailers(grpc::trailers(reason, decision_id))
+            }
+            (None, None) => {
+                let (mut head, ()) = Response::new(()).into_parts();
+                head.headers = grpc::trailers_only(reason, decision_id);
+                self.respond.send_response(Response::from_parts(head, ()), true).map(drop)
+            }
+            _ => return,
+        };
+        // The client may have gone meanwhile; then there is nobody to tell.
+        self.ended = ended.is_ok();
     }
 
     /// Ends it so that its client sees that it is not whole.

@@ -59,6 +59,15 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    /// Where pingora did not end the answer: one that is cut off says so if it can. The library resets whatever is incomplete.
+    fn drop(&mut self) {
+        if let Some((reason, id)) = self.exchange.last_words() {
+            self.outgoing.break_off(reason, id);
+        }
+    }
+}
+
 /// Nobody is there any more to be answered. A breach of the rules is seen where the library answers it, in `watch`.
 pub(super) fn broken(what: ErrorType, error: h2::Error) -> Box<Error> {
     Error::because(what, "on a request of HTTP/2", error).into_down()

@@ -19,7 +19,7 @@ use std::time::Instant;
 use papaya::HashMap;
 use tokio::sync::Notify;
 
-pub use slot::{Bound, Slot};
+pub use slot::{Bound, Kind, Slot};
 pub use watch::StreamWatch;
 
 use news::News;
@@ -93,12 +93,18 @@ impl OpenStreams {
         self.tellings.load(Ordering::SeqCst)
     }
 
-    /// Binds a request whose token was found good after there had been `since` tellings.
+    /// Binds a request, with its beginning, whose token was found good after there had been `since` tellings.
     ///
     /// # Errors
     /// It was revoked meanwhile.
-    pub fn bind(&self, slot: &Arc<Slot>, caller: &Arc<Caller>, started: Instant, since: u64) -> Result<Bound, RevokedBy> {
-        let bound = slot.bind(Arc::clone(caller), started);
+    pub fn bind(
+        &self,
+        slot: &Arc<Slot>,
+        caller: &Arc<Caller>,
+        (started, kind): (Instant, Kind),
+        since: u64,
+    ) -> Result<Bound, RevokedBy> {
+        let bound = slot.bind(Arc::clone(caller), started, kind);
         // Whoever tells counts first and looks for streams then; here it is the other way round. One of both sees the other.
         fence(Ordering::SeqCst);
         if self.tellings() == since {

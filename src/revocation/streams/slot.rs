@@ -24,9 +24,20 @@ const WAITING: u8 = 0;
 const ANSWERED: u8 = 1;
 /// What has begun is not meant to end by itself.
 const STREAM: u8 = 2;
+/// Nothing of the answer is there yet, and what was asked for may last without one: messages pass meanwhile.
+const CALL: u8 = 3;
 
 /// In a fate: it is to take effect now.
 const NOW: u8 = 0x80;
+
+/// What a request is, before anything of its answer is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What becomes of it is known once its answer begins.
+    Request,
+    /// Messages may pass for as long as both sides like, before the answer begins: a call of gRPC.
+    Call,
+}
 
 /// A place for requests, one after another.
 #[derive(Debug, Default)]
@@ -71,11 +82,11 @@ pub struct Bound {
 }
 
 impl Slot {
-    pub(super) fn bind(self: &Arc<Self>, caller: Arc<Caller>, started: Instant) -> Bound {
+    pub(super) fn bind(self: &Arc<Self>, caller: Arc<Caller>, started: Instant, kind: Kind) -> Bound {
         let mut subject = self.subject();
         subject.number += 1;
         subject.request = Some(Request { caller, started, until: None });
-        self.phase.store(WAITING, Ordering::SeqCst);
+        self.phase.store(if kind == Kind::Call { CALL } else { WAITING }, Ordering::SeqCst);
         self.bound.store(true, Ordering::Relaxed);
         drop(subject);
         Bound { slot: Arc::clone(self) }
@@ -114,7 +125,7 @@ impl Slot {
     pub(super) fn is_stream(&self, age: Duration) -> bool {
         match self.phase.load(Ordering::SeqCst) {
             STREAM => true,
-            ANSWERED => age >= LONG,
+            ANSWERED | CALL => age >= LONG,
             _ => false,
         }
     }

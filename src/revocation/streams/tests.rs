@@ -34,7 +34,7 @@ impl Bench {
     }
 
     fn bind(&self, seat: &Seat, session: u128, since: u64) -> Result<Bound, RevokedBy> {
-        self.streams.bind(seat.slot(), &caller(session), self.clock.monotonic(), since)
+        self.streams.bind(seat.slot(), &caller(session), (self.clock.monotonic(), Kind::Request), since)
     }
 
     /// As the watch does, in a round.
@@ -103,6 +103,21 @@ fn a_short_request_ends_by_itself_and_one_that_lasts_does_not() {
     let seen = seat.slot().seen(bench.clock.monotonic()).expect("it is bound");
     bench.streams.condemn(seat.slot(), seen.number, seat.slot().condemned().expect("it is"));
     assert_eq!(bound.cut_off(), Some(StreamEnd::Session));
+}
+
+/// A call may never be answered, and carry messages all the same.
+#[test]
+fn a_call_that_lasts_ends_before_its_answer_begins_and_a_request_does_not() {
+    for (kind, age, end) in [(Kind::Call, SHORT, None), (Kind::Call, LONG, Some(StreamEnd::Session)), (Kind::Request, LONG, None)]
+    {
+        let bench = Bench::new();
+        let seat = bench.streams.seat();
+        let begun = (bench.clock.monotonic(), kind);
+        let bound = bench.streams.bind(seat.slot(), &caller(1), begun, 0).expect("nothing was revoked");
+        bench.clock.advance(age);
+        bench.end(session(1));
+        assert_eq!(bound.cut_off(), end, "{kind:?} {age:?}");
+    }
 }
 
 #[test]

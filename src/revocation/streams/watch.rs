@@ -13,6 +13,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::slot::{Seen, Slot};
 use super::{OpenStreams, end_by};
 use crate::identity::Credential;
+use crate::identity::foreign_token::ForeignPolicy;
 use crate::identity::session::Session;
 use crate::revocation::{Mode, Revocations, Verdict};
 use crate::store::Sessions;
@@ -34,8 +35,10 @@ const SESSIONS_AT_ONCE: usize = 4;
 const SESSION_DEADLINE: Duration = Duration::from_secs(2);
 /// When a database that did not answer is asked again about a session.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// Between two comparisons with all places, as a multiple of what one takes: a tenth of a core at most.
+/// Between two comparisons with all places, as a multiple of what one takes: a tenth of a core.
 const PAUSE: u32 = 9;
+/// The longest pause. On a machine that has too much to do, a comparison takes as long as it is kept from running.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Whom the watch asks.
 pub struct StreamWatch {
@@ -47,6 +50,8 @@ pub struct StreamWatch {
     pub sessions: Arc<dyn Sessions>,
     /// How long a token is believed beyond its expiry.
     pub skew: Duration,
+    /// What is accepted of other issuers now, whose tokens are believed for as long as is said there.
+    pub foreign: Box<dyn Fn() -> Vec<Arc<ForeignPolicy>> + Send + Sync>,
 }
 
 impl std::fmt::Debug for StreamWatch {
@@ -68,7 +73,7 @@ impl StreamWatch {
             self.streams.cut();
             let took = self.streams.clock.monotonic().saturating_duration_since(began);
             // What is told meanwhile is compared at once: a thousand logouts a second are a few comparisons.
-            tokio::time::sleep(took * PAUSE).await;
+            tokio::time::sleep((took * PAUSE).min(PAUSE_MAX)).await;
         }
     }
 
@@ -96,13 +101,13 @@ impl StreamWatch {
     fn look(&self) -> Vec<(Arc<Slot>, Seen)> {
         let streams = &self.streams;
         let (now, wall) = (streams.clock.monotonic(), streams.clock.now());
-        let (mut open, mut over) = (0, Vec::new());
+        let (mut open, mut over, foreign) = (0, Vec::new(), (self.foreign)());
         for slot in streams.slots.pin().values() {
             let Some(seen) = slot.seen(now) else { continue };
             open += usize::from(slot.is_stream(seen.age));
             if let Some(why) = slot.condemned() {
                 streams.condemn(slot, seen.number, why);
-            } else if seen.until.unwrap_or_else(|| self.until(&seen)) > wall {
+            } else if seen.until.unwrap_or_else(|| self.until(&seen, &foreign)) > wall {
             } else if seen.caller.principal.credential == Credential::Session {
                 over.push((Arc::clone(slot), seen));
             } else {
@@ -114,8 +119,10 @@ impl StreamWatch {
     }
 
     /// When the token that admitted it is refused.
-    fn until(&self, seen: &Seen) -> Timestamp {
-        seen.caller.token.expires_at.saturating_add(self.skew).unwrap_or(Timestamp::MAX)
+    fn until(&self, seen: &Seen, foreign: &[Arc<ForeignPolicy>]) -> Timestamp {
+        let token = &seen.caller.token;
+        let skew = foreign.iter().find(|policy| *policy.issuer == *token.issuer).map_or(self.skew, |policy| policy.skew);
+        token.expires_at.saturating_add(skew).unwrap_or(Timestamp::MAX)
     }
 
     async fn ask_session(&self, slot: Arc<Slot>, seen: Seen) {

@@ -7,12 +7,25 @@ use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::{CaseStatement, Expr, OnConflict};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::entities::revocations::{ActiveModel, Column, Entity, Model};
+use super::entities::revocations::{ActiveModel, Column, Entity};
 use super::error::{corrupt, failed};
 use super::purge::purge;
 use super::{SqlStore, instant, millis, millis_up, uuid, within_deadline};
 use crate::identity::session::SessionId;
 use crate::store::{Covers, Revocation, RevocationLog, StoreError};
+
+/// What is read of a row, a million times when a mirror begins: by place, not by name, and without the fingerprint.
+const READ: [Column; 8] = [
+    Column::Sequence,
+    Column::Kind,
+    Column::TokenId,
+    Column::SessionId,
+    Column::Issuer,
+    Column::Subject,
+    Column::NotBefore,
+    Column::ExpiresAt,
+];
+type Row = (i64, String, Option<String>, Option<String>, Option<String>, Option<String>, Option<i64>, i64);
 
 #[async_trait]
 impl RevocationLog for SqlStore {
@@ -28,12 +41,14 @@ impl RevocationLog for SqlStore {
     async fn unexpired(&self, now: Timestamp, after: i64, limit: u32) -> Result<Vec<(i64, Revocation)>, StoreError> {
         within_deadline(|| async {
             let rows = Entity::find()
+                .select_only()
+                .columns(READ)
                 .filter(Column::Sequence.gt(after))
                 .filter(Column::ExpiresAt.gt(millis(now)))
                 .order_by_asc(Column::Sequence)
                 .limit(u64::from(limit));
-            let rows = rows.all(&self.db).await.map_err(failed)?;
-            rows.into_iter().map(|row| Ok((row.sequence, revocation(row)?))).collect()
+            let rows = rows.into_tuple::<Row>().all(&self.db).await.map_err(failed)?;
+            rows.into_iter().map(|row| Ok((row.0, revocation(row)?))).collect()
         })
         .await
     }
@@ -117,9 +132,11 @@ fn fingerprint(covers: &Covers) -> Vec<u8> {
     context.finish().as_ref().to_vec()
 }
 
-fn revocation(row: Model) -> Result<Revocation, StoreError> {
-    let expires_at = instant(row.expires_at, "revocations.expires_at")?;
-    let covers = match (row.kind.as_str(), row.token_id, row.session_id, row.issuer, row.subject, row.not_before) {
+fn revocation(
+    (sequence, kind, token_id, session_id, issuer, subject, not_before, expires_at): Row,
+) -> Result<Revocation, StoreError> {
+    let expires_at = instant(expires_at, "revocations.expires_at")?;
+    let covers = match (kind.as_str(), token_id, session_id, issuer, subject, not_before) {
         ("token", Some(id), ..) => Covers::Token(id.into()),
         ("session", _, Some(id), ..) => Covers::Session(SessionId(uuid(&id, "revocations.session_id")?)),
         ("principal", _, _, Some(issuer), Some(subject), Some(before)) => Covers::Principal {
@@ -127,7 +144,7 @@ fn revocation(row: Model) -> Result<Revocation, StoreError> {
             subject: subject.into(),
             before: instant(before, "revocations.not_before")?,
         },
-        (kind, ..) => return Err(corrupt(format!("revocation {} of kind {kind:?} lacks its parts", row.sequence))),
+        (kind, ..) => return Err(corrupt(format!("revocation {sequence} of kind {kind:?} lacks its parts"))),
     };
     Ok(Revocation { covers, expires_at })
 }

@@ -2,6 +2,7 @@
 //! to, and refusals that a client understands.
 
 mod calls;
+mod ends;
 mod metadata;
 mod peers;
 mod refusals;

@@ -13,7 +13,7 @@ use crate::support::h2_upstream::{Call, H2Upstream};
 use crate::support::upstream::nobody;
 
 /// The word of a refusal, after its message was found to be one of ours.
-fn word(status: &Status) -> (Code, &str) {
+pub(super) fn word(status: &Status) -> (Code, &str) {
     let (word, rest) = status.message().split_once(" (decision ").unwrap_or_else(|| panic!("{status:?}"));
     assert!(rest.len() == 33 && rest.ends_with(')'), "{status:?}");
     (status.code(), word)

@@ -8,6 +8,7 @@ mod introspection;
 mod keys;
 mod provider;
 mod revocation;
+mod streams;
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
