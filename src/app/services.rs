@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
-use super::{acme, redis, settings};
+use super::{acme, settings, shared_set};
 use crate::acme::Issuance;
 use crate::admission::rates::RateLimiter;
 use crate::auth::authenticate::{ApiKeyParts, Authenticator};
@@ -83,7 +83,7 @@ impl Services {
 
         let acme = acme::issuance(config, sql.clone(), &keys.refresh, &clock, metrics)?;
 
-        let shared = redis::open(config, &clock, metrics)?;
+        let shared = shared_set::open(config, &clock, metrics)?;
         let redis = shared.as_ref().map(|shared| &shared.set);
         let set: Arc<dyn RevokedSet> = match redis {
             Some(redis) => Arc::clone(redis) as _,
@@ -96,7 +96,7 @@ impl Services {
         let rates = Arc::new(RateLimiter::new(rates, deadline, Arc::clone(&clock)));
         let streams = OpenStreams::new(Arc::clone(&clock), Arc::clone(metrics));
         let revocations = revocations(config, set, &sql, &clock, metrics).observed_by(Arc::clone(&streams) as _);
-        let revocations = Arc::new(redis::follow(revocations, shared.as_ref()));
+        let revocations = Arc::new(shared_set::follow(revocations, shared.as_ref()));
         let hashing = Hasher::new(config.auth.password.clone(), config.auth.hash_workers, config.auth.hash_queue);
         let hashing = Arc::new(hashing.watched_by(Arc::clone(&clock), Arc::clone(metrics) as _));
         let outbox = outbox(config, &clock, &entropy, metrics)?;

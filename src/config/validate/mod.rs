@@ -10,7 +10,7 @@ mod headers;
 mod issuers;
 mod listeners;
 mod mail;
-mod redis;
+mod redis_servers;
 mod routes;
 mod server;
 mod store;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Check, MILLISECOND, SECOND, redis};
+use super::{Check, MILLISECOND, SECOND, redis_servers};
 use crate::config::file::{self, RevocationCheck};
 use crate::config::place::Path;
 use crate::config::secret::SecretText;
@@ -46,7 +46,7 @@ pub(super) fn revocation(check: &mut Check<'_>, path: &Path, file: &file::Revoca
     }
     prefix(check, &path.key("prefix"), &file.prefix);
     let mirror = mirror(check, path, file);
-    let Some(redis) = redis::redis(check, path, file) else {
+    let Some(redis) = redis_servers::redis(check, path, file) else {
         if mirror.is_some() {
             let help = "set revocation.url, or leave `check` out: without a Redis the set is in this process' memory anyway";
             check.refuse(&path.key("check"), "there is no Redis to mirror", help);

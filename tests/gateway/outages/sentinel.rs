@@ -62,7 +62,7 @@ async fn two_primaries_at_once_never_disagree_about_what_was_acknowledged() {
         sessions.push(site.signed_in("ada").await);
     }
     let other = site.gateway.replica().await;
-    let ends_at = |number: usize| if number % 2 == 0 { site.gateway.address } else { other.address };
+    let ends_at = |number: usize| if number.is_multiple_of(2) { site.gateway.address } else { other.address };
     for (number, actor) in sessions.iter().enumerate() {
         if number == 3 {
             let _: String = fleet.sentinels[0].command(&["SENTINEL", "FAILOVER", "main"]);
