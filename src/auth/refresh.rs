@@ -134,7 +134,7 @@ impl Auth {
             return Ok(());
         }
         let covers = Covers::Token(self.current_jti(session).to_string().into());
-        let revocation = [Revocation { covers, expires_at: self.access_until(now) }];
+        let revocation = [Revocation { covers, expires_at: self.access_until(now.max(session.rotated_at)) }];
         self.revocations.record(&revocation).await?;
         self.publish(&revocation).await
     }

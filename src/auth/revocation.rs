@@ -123,7 +123,7 @@ impl Auth {
                 let id = token_id(id).ok_or_else(|| invalid("jti", BAD_TOKEN_ID))?;
                 let event = Event::by(Kind::TokenRevoked, by);
                 let until = self.longest_until(foreign);
-                Ok(self.revoke_tokens(vec![id], until, event).await?)
+                Ok(self.revoke_tokens(vec![id], (until, until), event).await?)
             }
             Target::Session(id) => self.revoke_session_or_key(*id, foreign, by).await,
             Target::User(name) => {
@@ -162,11 +162,9 @@ impl Auth {
             let genuine = access_token::verify_at_any_time(token, &self.ring.load(), &self.settings.tokens);
             let caller = genuine.map_err(|why| invalid("token", format_args!("must be one that this gateway accepts: {why}")))?;
             let until = forgotten_at(caller.token.expires_at, self.settings.tokens.skew);
-            let (now, event) = (self.now(), Event::by(Kind::TokenRevoked, by).about(self.owner(&caller)));
-            // One that is over by this clock may have been issued, and be accepted still, by one that is behind.
-            let longest = until.max(self.access_until(now));
-            let revoked = self.revoke_tokens(vec![caller.token.jti], longest, event).await?;
-            return Ok(Revoked { had_expired: until <= now, ..revoked });
+            let event = Event::by(Kind::TokenRevoked, by).about(self.owner(&caller));
+            let longest = until.max(self.access_until(self.now()));
+            return Ok(self.revoke_tokens(vec![caller.token.jti], (until, longest), event).await?);
         }
         let policy = foreign.iter().find(|policy| *policy.issuer == *issuer);
         let policy = policy.ok_or_else(|| invalid("token", "must be of this gateway or of one of the `[[issuers]]`"))?;
@@ -176,7 +174,7 @@ impl Auth {
         let longest = self.foreign_until(policy);
         let until = claimed.expires_at.map_or(longest, |exp| forgotten_at(exp.min(longest), policy.skew).min(longest));
         let event = Event::by(Kind::TokenRevoked, by).with("issuer", &*policy.issuer);
-        Ok(self.revoke_tokens(claimed.ids, until, event).await?)
+        Ok(self.revoke_tokens(claimed.ids, (until, longest), event).await?)
     }
 
     /// By the id that its issuer's answers have, which is what it is looked up by; never by its text.
@@ -191,16 +189,22 @@ impl Auth {
         let policy = policy.ok_or_else(|| invalid("token", "must be of one of the `[[issuers]]`"))?;
         let until = forgotten_at(caller.token.expires_at, policy.skew);
         let event = Event::by(Kind::TokenRevoked, by).with("issuer", &*policy.issuer);
-        Ok(self.revoke_tokens(foreign_token::ids_of_opaque(token, caller), until, event).await?)
+        // Its issuer may say another end the next time.
+        let longest = until.max(self.foreign_until(policy));
+        Ok(self.revoke_tokens(foreign_token::ids_of_opaque(token, caller), (until, longest), event).await?)
     }
 
-    /// Records and publishes the ids of one token.
-    async fn revoke_tokens(&self, ids: Vec<Box<str>>, until: Timestamp, event: Event) -> Result<Revoked, Outage> {
+    /// Records and publishes the ids of one token, which is over at the first of two instants by this clock, and at the second
+    /// by each: one that is over here may have been issued, and be accepted still, by a clock that is behind.
+    async fn revoke_tokens(
+        &self,
+        ids: Vec<Box<str>>,
+        (until, longest): (Timestamp, Timestamp),
+        event: Event,
+    ) -> Result<Revoked, Outage> {
         let revoked = Revoked::new("token", ids.first().map_or_else(String::new, ToString::to_string));
-        if until <= self.now() {
-            return Ok(Revoked { had_expired: true, ..revoked });
-        }
-        let record = |id| Revocation { covers: Covers::Token(id), expires_at: until };
+        let revoked = Revoked { had_expired: until <= self.now(), ..revoked };
+        let record = |id| Revocation { covers: Covers::Token(id), expires_at: longest };
         let records: Vec<Revocation> = ids.into_iter().map(record).collect();
         self.revocations.record(&records).await?;
         self.publish(&records).await?;

@@ -12,6 +12,10 @@ use super::audit::{Event, Kind, Outcome};
 use super::outage::Outage;
 use super::{Auth, Origin};
 
+/// By how much a clock may be behind this one: a token that expired longer ago is over by all of them, and whoever has many of
+/// those must not fill the store.
+const CLOCKS_DIFFER: Duration = Duration::from_hours(1);
+
 impl Auth {
     /// Ends what a token stands for: an access token alone, a refresh token with its session, an API key. Nothing is
     /// to be ended of a token that is not ours, and that is success (RFC 7009 §2.2).
@@ -29,10 +33,12 @@ impl Auth {
         let Ok(caller) = access_token::verify_at_any_time(token, &self.ring.load(), &self.settings.tokens) else {
             return Ok(());
         };
-        let expires_at = forgotten_at(caller.token.expires_at, self.settings.tokens.skew);
-        if expires_at <= self.now() {
+        let (now, expires_at) = (self.now(), forgotten_at(caller.token.expires_at, self.settings.tokens.skew));
+        if expires_at + CLOCKS_DIFFER <= now {
             return Ok(());
         }
+        // One that is over by this clock may have been issued, and be accepted still, by one that is behind.
+        let expires_at = expires_at.max(self.access_until(now));
         let record = [Revocation { covers: Covers::Token(caller.token.jti.clone()), expires_at }];
         self.revocations.record(&record).await?;
         self.publish(&record).await?;

@@ -232,6 +232,12 @@ impl ForeignPolicy {
     pub fn expired(&self, expires_at: Timestamp, now: Timestamp) -> bool {
         now.as_nanosecond() >= later(expires_at, self.skew)
     }
+
+    /// Whether `instant` lies further in the future than clocks may differ.
+    #[must_use]
+    pub fn ahead(&self, instant: Timestamp, now: Timestamp) -> bool {
+        instant.as_nanosecond() > later(now, self.skew)
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -64,8 +65,9 @@ pub(super) struct Jwks {
     client: Result<Client, String>,
     seen: ArcSwapOption<Seen>,
     wanted: Notify,
-    /// How often it was fetched.
-    fetches: watch::Sender<u64>,
+    /// How many fetches were begun, and which of them was the last that brought keys.
+    begun: AtomicU64,
+    fetched: watch::Sender<u64>,
     clock: Arc<dyn Clock>,
     metrics: JwksMetrics,
     file: PathBuf,
@@ -106,7 +108,8 @@ impl Jwks {
             client,
             seen: ArcSwapOption::new(seen),
             wanted: Notify::new(),
-            fetches: watch::Sender::new(0),
+            begun: AtomicU64::new(0),
+            fetched: watch::Sender::new(0),
             clock: Arc::clone(&parts.clock),
             metrics: parts.metrics.jwks(name),
             file,
@@ -149,9 +152,11 @@ impl Jwks {
 
     /// Asks for a fetch and waits for it; none if it does not come within the time that one may take.
     pub(super) async fn fetched_again(&self) -> Option<()> {
-        let mut fetches = self.fetches.subscribe();
+        // One that is on its way may bring what was there before.
+        let begun = self.begun.load(Ordering::SeqCst);
+        let mut fetched = self.fetched.subscribe();
         self.want();
-        tokio::time::timeout(self.settings.timeout, fetches.changed()).await.ok()?.ok()
+        tokio::time::timeout(self.settings.timeout, fetched.wait_for(|fetch| *fetch > begun)).await.ok()?.ok().map(drop)
     }
 
     /// Fetches for ever.
@@ -184,7 +189,7 @@ impl Jwks {
     /// Fetches once and takes what comes; says how long the issuer wants it to be believed.
     async fn fetch(&self) -> Result<Option<Duration>, FetchError> {
         // Before the issuer is asked: what it answers may be older than any later instant.
-        let now = self.clock.now();
+        let (now, number) = (self.clock.now(), self.begun.fetch_add(1, Ordering::SeqCst) + 1);
         let client = self.client.as_ref().map_err(|why| HttpError::NoClient(why.clone()))?;
         let response = client.get(&self.settings.url).header("accept", "application/json").send().await;
         let response = response.map_err(HttpError::from)?;
@@ -192,7 +197,7 @@ impl Jwks {
         let text = String::from_utf8(http::json(response).await?).map_err(|_| FetchError::Text)?;
         self.take(text.clone(), now)?;
         // Whoever waits need not wait for the file.
-        self.fetches.send_modify(|fetches| *fetches += 1);
+        self.fetched.send_replace(number);
         let kept = Kept { issuer: self.issuer.to_string(), url: self.settings.url.clone(), fetched_at: now, jwks: text };
         let file = self.file.clone();
         let written = tokio::task::spawn_blocking(move || kept::write(&file, &kept)).await;

@@ -107,6 +107,10 @@ impl ForeignReader {
             self.verified.remove(&TokenRef(token.as_bytes()));
             return Ok(None);
         }
+        // As with tokens of our own: one of a clock that was ahead must not outlive its revocation.
+        if issuer.policy().ahead(caller.token.issued_at, now) {
+            return Err(AuthenticateError::Token(TokenError::NotYet));
+        }
         if issuer.policy().expired(caller.token.expires_at, now) {
             return Err(AuthenticateError::Token(TokenError::Expired));
         }

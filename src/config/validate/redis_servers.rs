@@ -108,15 +108,24 @@ fn witnesses(check: &mut Check<'_>, path: &Path, urls: &[String], word: &str) {
             check.refuse(&at, format!("this is not the URL of a {word}"), help);
         } else if scheme(url) != scheme(&urls[0]) {
             check.refuse(&at, "some are spoken to over TLS and some are not", "write rediss:// for all of them, or for none");
-        } else if urls[..index].contains(url) {
+        } else if urls[..index].iter().any(|other| witness(other) == witness(url)) {
             check.refuse(&at, "is listed twice: its word would count twice", "remove one of the two");
         }
     }
-    if urls.len() < WITNESSES_USUAL {
+    if urls.is_empty() {
+        check.refuse(path, format!("there is no {word} here"), "list all that there are, at least three");
+    } else if urls.len() < WITNESSES_USUAL {
         let message =
             format!("a majority of the {word}s listed here says where the primary is: with {} every one is needed", urls.len());
         check.warn(path, message, "list all that there are, at least three");
     }
+}
+
+/// The host and port of a URL, however they are spelt.
+fn witness(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').to_ascii_lowercase();
+    let has_port = rest.rsplit(']').next().is_some_and(|end| end.contains(':'));
+    if has_port { rest } else { format!("{rest}:6379") }
 }
 
 fn login(
@@ -155,6 +164,14 @@ fn has_tag(prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_witness_is_known_by_host_and_port() {
+        for same in ["redis://s1:6379", "redis://S1", "redis://s1/", "rediss://s1:6379/"] {
+            assert_eq!(witness(same), "s1:6379", "{same}");
+        }
+        assert_eq!(["redis://[::1]", "redis://[::1]:7"].map(witness), ["[::1]:6379", "[::1]:7"]);
+    }
 
     #[test]
     fn a_hash_tag_has_something_in_it() {

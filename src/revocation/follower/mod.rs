@@ -24,7 +24,7 @@ use crate::store::{FeedId, FeedPage, Revocation};
 use crate::telemetry::labels::FeedGap;
 
 /// Entries for one question: a few milliseconds of the server's time at most.
-pub(super) const ENTRIES_PER_READ: usize = 500;
+pub(super) const ENTRIES_PER_READ: usize = 64;
 
 /// What to do next. The answer to it is the next [`Event`]; any of them may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

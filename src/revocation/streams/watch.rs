@@ -16,7 +16,7 @@ use crate::identity::Credential;
 use crate::identity::foreign_token::ForeignPolicy;
 use crate::identity::session::Session;
 use crate::revocation::{Mode, Revocations, Verdict};
-use crate::store::Sessions;
+use crate::store::{RevokedBy, Sessions};
 use crate::telemetry::labels::StreamEnd;
 
 /// How often streams are looked at. With [`super::slot::LONG`] it is how late one may end.
@@ -130,6 +130,10 @@ impl StreamWatch {
         let found = tokio::time::timeout(SESSION_DEADLINE, self.sessions.find(seen.caller.principal.session)).await;
         match found {
             Ok(Ok(Some(session))) if ends(&session) > now => slot.extend(seen.number, ends(&session)),
+            // It is recorded; that it was published may not have come here yet.
+            Ok(Ok(Some(Session { ended_at: Some(_), .. }))) => {
+                self.streams.condemn(&slot, seen.number, end_by(RevokedBy::Session));
+            }
             Ok(Ok(_)) => self.streams.condemn(&slot, seen.number, StreamEnd::Expired),
             // It was good when it was last asked about, and what ends it by hand is told.
             Ok(Err(_)) | Err(_) => {

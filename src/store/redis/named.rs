@@ -30,7 +30,7 @@ pub(super) struct Named {
     pub(super) address: Address,
     /// When the last question was sent to which it was the answer.
     pub(super) sent: Instant,
-    /// When its name was first heard, without another one since.
+    /// When its name was first heard, without another one since, or a gap in which there may have been one.
     pub(super) since: Instant,
 }
 
@@ -45,7 +45,10 @@ impl Named {
         match held {
             // An answer to an older question says nothing new.
             Some(held) if held.sent > sent => held.clone(),
-            Some(held) if held.address == address => Self { sent, ..held.clone() },
+            // Later than a lease, others may have named and believed another one meanwhile.
+            Some(held) if held.address == address && heard.saturating_duration_since(held.sent) <= LEASE => {
+                Self { sent, ..held.clone() }
+            }
             _ => Self { address, sent, since: heard },
         }
     }
@@ -82,7 +85,7 @@ mod tests {
     #[test]
     fn a_server_is_known_since_its_name_was_heard_without_another() {
         let start = SystemClock.monotonic();
-        let at = |secs| start + Duration::from_secs(secs);
+        let at = |tenths: u64| start + Duration::from_millis(100 * tenths);
         let first = Named::after(None, address(1), at(0), at(1));
         let again = Named::after(Some(&first), address(1), at(2), at(3));
         assert_eq!((again.sent, again.since), (at(2), at(1)));
@@ -92,6 +95,17 @@ mod tests {
         assert_eq!(late, other, "an answer that was overtaken");
         let back = Named::after(Some(&other), address(1), at(7), at(8));
         assert_eq!(back.since, at(8));
+    }
+
+    /// Another one may have been named, and be believed still, of which whoever heard nothing for so long does not know.
+    #[test]
+    fn a_server_is_known_anew_after_a_gap_of_more_than_a_lease() {
+        let start = SystemClock.monotonic();
+        let first = Named::after(None, address(1), start, start);
+        let in_time = Named::after(Some(&first), address(1), start + LEASE, start + LEASE);
+        assert_eq!(in_time.since, start);
+        let heard = start + LEASE + Duration::from_nanos(1);
+        assert_eq!(Named::after(Some(&first), address(1), start + LEASE, heard).since, heard);
     }
 
     /// Rule 4 of the module's documentation, for the lengths of time that it rests on.

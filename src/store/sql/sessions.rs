@@ -113,8 +113,11 @@ impl Sessions for SqlStore {
                 return Ok(false);
             }
             let held = || Expr::col(refresh_tokens::Column::ExpiresAt);
+            // Of the access token that goes with it: the record of an ending must outlive that one by its own clock.
+            let issued = || Expr::col(refresh_tokens::Column::IssuedAt);
             let current = refresh_tokens::Entity::update_many()
                 .col_expr(refresh_tokens::Column::ExpiresAt, Expr::case(held().gt(until), held()).finally(until).into())
+                .col_expr(refresh_tokens::Column::IssuedAt, Expr::case(issued().gt(at), issued()).finally(at).into())
                 .col_expr(refresh_tokens::Column::Jti, Expr::value(jti.hyphenated().to_string()))
                 .filter(refresh_tokens::Column::SessionId.eq(id.to_string()))
                 .filter(refresh_tokens::Column::UsedAt.is_null());

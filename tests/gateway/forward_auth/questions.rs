@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Request, SPELLINGS, Spelling, TRUSTED, bearer, site};
 use crate::support::client::Response;
+use crate::support::eventually;
 use crate::support::site::{Site, Store};
 use crate::support::wire::Head;
 
@@ -35,7 +36,8 @@ async fn nobody_but_a_trusted_proxy_is_told_about_another_request() {
         let answer = ask(&site, &format!("GET /auth/verify HTTP/1.1\r\nhost: a\r\n{field}\r\n{token}\r\n")).await;
         assert_eq!(answer.status, status, "{field}");
     }
-    assert!(site.gateway.output().contains("\"detail\":\"untrusted_proxy\""));
+    let told = async || site.gateway.output().contains("\"detail\":\"untrusted_proxy\"").then_some(());
+    eventually("the line that says why", told).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::support::client::Response;
 
 /// How often everything was published again because Redis had lost it.
-pub(super) const AMNESIA: &str = r#"portcullis_republications_total{cause="amnesia"}"#;
+pub(super) const AMNESIA: &str = r#"portcullis_revocation_republications_total{cause="amnesia"}"#;
 
 /// A gateway beside these servers.
 pub(super) async fn beside(keys: &str) -> Site {
