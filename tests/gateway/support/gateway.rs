@@ -1,10 +1,10 @@
 //! The real executable, started with a configuration and a data directory of its own; killed when dropped.
 
-use std::collections::HashSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use rustix::process::Pid;
 use serde_json::Value;
@@ -22,9 +22,10 @@ const TRIES_MAX: usize = 5;
 const ALIVE: &str = "/livez";
 const READY: &str = "/readyz";
 
-/// Ports given to a gateway of this process. One that is still starting must not be mistaken for another one
-/// that answers on the same port.
-static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+/// Ports for gateways: below those that the system gives to whoever asks for any, or an upstream of another test would now and
+/// then be taken for a gateway that is still starting. Each is given once, from a place that is this process' own.
+static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(std::process::id().wrapping_mul(509)));
+const PORTS: std::ops::Range<u32> = 11_000..32_000;
 
 /// What the gateway is to be started with.
 #[derive(Debug, Clone, Default)]
@@ -425,11 +426,10 @@ fn a_directory() -> Arc<TempDir> {
 }
 
 fn free_address() -> SocketAddr {
-    let mut given = GIVEN.lock().expect("nobody panics while holding this");
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("a bound socket");
-        if given.insert(address.port()) {
+        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).expect("of 16 bits")));
+        if TcpListener::bind(address).is_ok() {
             return address;
         }
     }
