@@ -1,6 +1,7 @@
 """Who used the processor: /proc/PID/stat for a process and its children, /proc/stat for a core."""
 
 import os
+import time
 from dataclasses import dataclass
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -49,6 +50,18 @@ def _status_kib(pid, field):
             if line.startswith(field):
                 return int(line.split()[1])
     raise ValueError(f"process {pid} has no memory")
+
+
+def settled_rss_kib(pid, within=64):
+    """Resident memory in KiB once it stays the same for half a second; none if it never does."""
+    before = rss_kib(pid)
+    for _ in range(40):
+        time.sleep(0.5)
+        now = rss_kib(pid)
+        if abs(now - before) < within:
+            return now
+        before = now
+    return None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ pingora is measured too, to tell what is the framework's.
 
 import argparse
 import json
-import time
 
 import client
 import cpu
@@ -21,15 +20,11 @@ OTHER_FILES = 500
 
 
 def settled(pid):
-    """Resident memory once it stays the same for half a second."""
-    before = cpu.rss_kib(pid)
-    for _ in range(40):
-        time.sleep(0.5)
-        now = cpu.rss_kib(pid)
-        if abs(now - before) < 64:
-            return now
-        before = now
-    raise Failed("the proxy's memory does not settle")
+    """Resident memory in KiB once it stays the same."""
+    memory = cpu.settled_rss_kib(pid)
+    if memory is None:
+        raise Failed("the proxy's memory does not settle")
+    return memory
 
 
 def growth(server, tokens, count):

@@ -63,25 +63,13 @@ def fill_postgres(postgres, database, records):
     )
 
 
-def settled(pid):
-    """Resident memory once it no longer changes, in KiB."""
-    before = cpu.rss_kib(pid)
-    for _ in range(20):
-        time.sleep(0.5)
-        now = cpu.rss_kib(pid)
-        if abs(now - before) < 256:
-            return now
-        before = now
-    return before
-
-
 def started(site, database, check="mirror"):
     """Starts a gateway: how long until it was ready, how large it was at its largest and is, and how many records it has."""
     replica, took = site.replica(database, check, wait=600)
     figures = {
         "seconds": round(took, 2),
         "peak_mb": round(cpu.peak_kib(replica.process.pid) * 1024 / 1e6, 1),
-        "resident_mb": round(settled(replica.process.pid) * 1024 / 1e6, 1),
+        "resident_mb": round((cpu.settled_rss_kib(replica.process.pid, 256) or cpu.rss_kib(replica.process.pid)) * 1024 / 1e6, 1),
         "records": int(replica.metric("portcullis_revocation_mirror_records")),
     }
     site.lab.stop(replica.process)

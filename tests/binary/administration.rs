@@ -275,7 +275,7 @@ async fn with_redis_a_revocation_is_published_and_an_outage_is_an_error_that_nam
     let command = format!("session revoke {session}");
 
     redis.kill();
-    assert_says(&place.run(&command).refused(1), &["could not be published", "`revocation.url`", "run the same command again"]);
+    assert_says(&place.run(&command).refused(1), &["could not be published", "`[revocation]`", "run the same command again"]);
     redis.restart();
     place.run(&command).ok();
     assert_eq!(redis.command::<u32>(&["EXISTS", &format!("revoked_sid:{session}")]), 1);

@@ -240,28 +240,22 @@ async fn behind_a_network(deadline: &str) -> (Scene, FaultProxy) {
 
 #[tokio::test]
 async fn black_holed() {
-    let (scene, network) = behind_a_network("1s").await;
-    network.does(Fault::Silence);
-    scene.nobody_knows().await;
-    scene.site.cannot_log_out(&scene.later).await;
-    network.does(Fault::None);
-    scene.all_is_well_again().await;
+    nobody_knows_while(Fault::Silence).await;
 }
 
 #[tokio::test]
 async fn slow() {
-    let (scene, network) = behind_a_network("1s").await;
-    network.does(Fault::Slow(Duration::from_secs(3)));
-    scene.nobody_knows().await;
-    scene.site.cannot_log_out(&scene.later).await;
-    network.does(Fault::None);
-    scene.all_is_well_again().await;
+    nobody_knows_while(Fault::Slow(Duration::from_secs(3))).await;
 }
 
 #[tokio::test]
 async fn garbage() {
+    nobody_knows_while(Fault::Garbage).await;
+}
+
+async fn nobody_knows_while(fault: Fault) {
     let (scene, network) = behind_a_network("1s").await;
-    network.does(Fault::Garbage);
+    network.does(fault);
     scene.nobody_knows().await;
     scene.site.cannot_log_out(&scene.later).await;
     network.does(Fault::None);
